@@ -1,0 +1,1 @@
+"""What `dvc repro` runs: one stage, one file, one section of params.yaml."""

@@ -1,0 +1,1 @@
+"""The Ray Serve application: photographs in over HTTP, restored and colorized photographs out."""
