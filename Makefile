@@ -1,0 +1,57 @@
+# The verbs of this project. `make demo` and `make test` set up everything they need.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+# No tool phones home.
+export RAY_USAGE_STATS_ENABLED = 0
+export MLFLOW_DISABLE_TELEMETRY = true
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION = false
+export DVC_NO_ANALYTICS = true
+export NO_ALBUMENTATIONS_UPDATE = 1
+# A dead Serve proxy is noticed in seconds, and requests take the short way through Serve (docs/serving.md).
+export RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S = 1
+export RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S = 2
+export RAY_SERVE_THROUGHPUT_OPTIMIZED = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format serve ui sample clean
+
+help:  ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev,s3]"
+	touch $@
+
+demo: $(VENV)/ready  ## The whole line on the embedded sample: data, training, registry, service, build/demo.png
+	dvc pull
+	dvc repro
+	python demo.py
+
+test: check  ## Everything that CI runs
+	pytest
+
+check: $(VENV)/ready  ## Lint, types and import rules
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+format: $(VENV)/ready  ## Let ruff lay out the code
+	ruff check --fix .
+	ruff format .
+
+serve: $(VENV)/ready  ## The service on http://127.0.0.1:8000
+	serve run serving.app:build
+
+ui: $(VENV)/ready  ## MLflow on http://127.0.0.1:5000
+	mlflow ui --host 127.0.0.1 --port 5000
+
+sample: $(VENV)/ready  ## Paint the embedded sample again (what samples/ holds)
+	python -m pipelines.sample
+
+clean:  ## Remove what the stages made; the registry (mlflow.db, mlruns/) stays
+	rm -rf build

@@ -1,0 +1,131 @@
+"""The last step of `make demo`: serves the registered models and brings three held-out photographs back over HTTP.
+
+Writes build/demo.png (damaged, restored, colorized, true), says what was registered and stops what it started.
+"""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+PAIRS = Path("build/frozen/restore/pairs.arrow")
+REGISTERED = Path("build/registered")
+PICTURE = Path("build/demo.png")
+SERVE_LOG = Path("build/demo-serve.log")
+ROWS = 3
+SIDE = 256  # pixels of one photograph in the picture
+COLUMNS = ("damaged", "restored", "colorized", "true")
+START_SECONDS = 180
+
+
+def main() -> None:
+    """Serve, ask, draw, tell."""
+    with _service() as client:
+        rows = [_row(client, damaged, true) for damaged, true in _held_out(ROWS)]
+    _draw(rows).save(PICTURE)
+    _tell()
+
+
+def _held_out(count: int) -> Iterator[tuple[Image.Image, Image.Image]]:
+    """Damaged grey photographs of the frozen test set, each with the true one."""
+    with pa.memory_map(str(PAIRS)) as source:
+        table = pa.ipc.open_file(source).read_all().slice(0, count)
+    for row in table.to_pylist():
+        damaged = ImageOps.grayscale(Image.open(io.BytesIO(row["input"])))
+        yield damaged, Image.open(io.BytesIO(row["clean"]))
+
+
+def _row(client: httpx.Client, damaged: Image.Image, true: Image.Image) -> list[Image.Image]:
+    restored = _ask(client, "/v1/restore", damaged)
+    colorized = _ask(client, "/v1/revive", damaged)
+    return [damaged, restored, colorized, true]
+
+
+def _ask(client: httpx.Client, route: str, photo: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    photo.save(buffer, "PNG")
+    answer = client.post(route, files={"photo": ("photo.png", buffer.getvalue(), "image/png")})
+    answer.raise_for_status()
+    models = ", ".join(answer.headers[name] for name in ("X-Restorer", "X-Colorizer") if name in answer.headers)
+    print(f"  {route} answered {len(answer.content)} bytes, made by {models}")
+    return Image.open(io.BytesIO(answer.content))
+
+
+@contextmanager
+def _service() -> Iterator[httpx.Client]:
+    """Ray Serve in a process group of its own, with a client for it; stopped at the end."""
+    port = _free_port()
+    print(f"Starting Ray Serve on http://127.0.0.1:{port} (its log: {SERVE_LOG})")
+    SERVE_LOG.parent.mkdir(parents=True, exist_ok=True)
+    with SERVE_LOG.open("wb") as log:
+        command = [sys.executable, "-m", "serving", "--port", str(port)]
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
+            _wait_until_ready(client, server)
+            yield client
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            sys.exit(f"Ray Serve stopped while starting, exit status {server.returncode}; see {SERVE_LOG}")
+        try:
+            if all(model["state"] == "ready" for model in client.get("/v1/models").raise_for_status().json()["models"]):
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(1)
+    sys.exit(f"Ray Serve was not ready after {START_SECONDS} seconds; see {SERVE_LOG}")
+
+
+def _draw(rows: list[list[Image.Image]]) -> Image.Image:
+    """The rows side by side under the columns' names."""
+    heading, gap = 36, 8
+    width = len(COLUMNS) * (SIDE + gap) + gap
+    sheet = Image.new("RGB", (width, heading + len(rows) * (SIDE + gap)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=20)
+    for column, name in enumerate(COLUMNS):
+        left = gap + column * (SIDE + gap)
+        draw.text((left + SIDE // 2, heading // 2), name, fill="black", font=font, anchor="mm")
+        for row, pictures in enumerate(rows):
+            picture = pictures[column].convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (left, heading + row * (SIDE + gap)))
+    return sheet
+
+
+def _tell() -> None:
+    print("\nRegistered:")
+    for path in sorted(REGISTERED.glob("*.json")):
+        version = json.loads(path.read_text(encoding="utf-8"))
+        print(f"  {version['model']}/{version['version']} {', '.join(version['aliases'])}: {version['verdict']}")
+    print(f"\nLook at {PICTURE}. Next: `make serve` (http://127.0.0.1:8000/docs), `make ui` (http://127.0.0.1:5000).")
+
+
+if __name__ == "__main__":
+    main()
