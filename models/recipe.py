@@ -64,9 +64,12 @@ class Recipe(Protocol):
         """The network that is kept when training ends (with averaged weights where the recipe averages).
 
         A restorer maps sRGB (B, 3, H, W) in [0, 1] to the same; a colorizer maps L (B, 1, H, W) in [0, 100] to
-        ab (B, 2, H, W) in Lab units. Any scaling is inside. It is the bare module, never the DDP wrapper, and the
-        caller switches it to `eval()`.
+        ab (B, 2, H, W) in Lab units. Any scaling is inside. Its attribute `multiple` is what the sides it takes are
+        multiples of. It is the bare module, never the DDP wrapper, and the caller switches it to `eval()`.
         """
+
+    def network_config(self) -> dict[str, Any]:
+        """What `Entry.network` of the catalogue needs to build the predictor again; goes into JSON as it is."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resume needs (networks, optimisers, averages) as tensors and Python scalars only."""

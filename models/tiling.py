@@ -1,0 +1,92 @@
+"""A photograph cut into overlapping tiles and put together again, one band of rows at a time.
+
+Only the bands that tiles still reach are held as floats, so a photograph of any height needs little beside itself.
+"""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.image import to_photo, to_tensor
+
+OVERLAP = 4  # neighbouring tiles share at least this part of a side: 1 / 4
+
+
+class Tiling:
+    """The tiles of one photograph (H, W, 3), square with sides of `size`; a smaller photograph is reflected to fill one."""
+
+    def __init__(self, photo: NDArray[Any], mask: NDArray[np.bool_] | None, size: int) -> None:
+        self.photo = photo
+        self.mask = mask
+        self.size = size
+        self.tops = starts(photo.shape[0], size)
+        self.lefts = starts(photo.shape[1], size)
+
+    def tiles(self) -> Iterator[Tensor]:
+        """Tiles (3, size, size) in [0, 1], row by row, with the masked pixels painted white."""
+        height, width = self.photo.shape[:2]
+        for top in self.tops:
+            rows = reflected(top, self.size, height)[:, None]
+            for left in self.lefts:
+                columns = reflected(left, self.size, width)
+                tile = to_tensor(self.photo[rows, columns])
+                if self.mask is not None:
+                    tile.masked_fill_(torch.from_numpy(self.mask[rows, columns]), 1.0)
+                yield tile
+
+    def blend(self, answers: Iterator[Tensor]) -> NDArray[Any]:
+        """The photograph from its tiles' answers (3, size, size) in [0, 1], taken from the iterator in `tiles`' order.
+
+        Where there is a mask, pixels outside it are the photograph's own, bit for bit.
+        """
+        height, width = self.photo.shape[:2]
+        across = weights(self.lefts, self.size, width)
+        result = np.empty_like(self.photo)
+        band = torch.zeros(3, self.size, width)  # what is known so far of the rows from the current top on
+        for row, top in enumerate(self.tops):
+            down = weights(self.tops, self.size, height)[row]
+            for left, share in zip(self.lefts, across, strict=True):
+                high, wide = len(down), len(share)
+                band[:, :high, left : left + wide] += next(answers)[:, :high, :wide] * down[:, None] * share
+            end = self.tops[row + 1] if row + 1 < len(self.tops) else height
+            result[top:end] = self._masked(to_photo(band[:, : end - top], self.photo.dtype), top, end)
+            band = torch.cat((band[:, end - top :], torch.zeros(3, end - top, width)), dim=1)
+        return result
+
+    def _masked(self, rows: NDArray[Any], top: int, end: int) -> NDArray[Any]:
+        if self.mask is None:
+            return rows
+        return np.where(self.mask[top:end, :, None], rows, self.photo[top:end])
+
+
+def starts(length: int, size: int) -> list[int]:
+    """Where tiles begin along a side: evenly spread, the first at 0, the last ending where the side does."""
+    if length <= size:
+        return [0]
+    count = ceil((length - size) / (size - ceil(size / OVERLAP))) + 1
+    return [round(i * (length - size) / (count - 1)) for i in range(count)]
+
+
+def weights(starts: list[int], size: int, length: int) -> list[Tensor]:
+    """Each tile's share along a side, (min(size, length),): a trapezoid; at every pixel the shares add up to 1."""
+    reach = min(size, length)
+    position = torch.arange(reach, dtype=torch.float64)
+    ramp = torch.minimum(position + 1, reach - position).clamp(max=max(1, size // OVERLAP))
+    total = torch.zeros(length, dtype=torch.float64)
+    for start in starts:
+        total[start : start + reach] += ramp
+    return [(ramp / total[start : start + reach]).float() for start in starts]
+
+
+def reflected(start: int, size: int, length: int) -> NDArray[np.intp]:
+    """The indices start .. start + size of a side, mirrored at its ends as often as need be."""
+    if length == 1:
+        return np.zeros(size, dtype=np.intp)
+    period = 2 * (length - 1)
+    place = np.arange(start, start + size) % period
+    return np.where(place < length, place, period - place)
