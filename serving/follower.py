@@ -1,0 +1,105 @@
+"""Keeps the model that a registry alias names in memory, and the old one where the new one cannot be loaded."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.predictor import Predictor
+from models.task import Task
+from serving.registry import Registry, RegistryError, Version
+from serving.state import ModelState, State
+
+logger = logging.getLogger("ray.serve")
+
+_LONGEST_PAUSE = 600.0  # seconds between two tries to load a version that failed
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version that is ready to answer."""
+
+    version: Version
+    predictor: Predictor
+
+
+class Follower:
+    """Looks at the alias now and every `seconds`, in a thread of its own."""
+
+    def __init__(self, task: Task, alias: str, registry: Registry, seconds: float) -> None:
+        self.current: Loaded | None = None  # read once per batch: the swap is this one assignment
+        self._task = task
+        self._alias = alias
+        self._registry = registry
+        self._seconds = seconds
+        self._state: State = "missing"
+        self._error: str | None = None
+        self._failed: Version | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+
+    def start(self) -> None:
+        """Look once, so that a new replica is ready when it joins, and go on looking."""
+        self.look()
+        threading.Thread(target=self._follow, name=f"follow-{self._task.model}", daemon=True).start()
+
+    def look(self) -> None:
+        """Ask the registry; fetch, verify, load, warm and swap in what is new. Never raises."""
+        try:
+            wanted = self._registry.find(self._task.model, self._alias)
+        except RegistryError as error:
+            self._note("failing", str(error))
+            return
+        if wanted is None:
+            self._note("missing", f"no version of {self._task.model} has the alias {self._alias}")
+        elif self.current is not None and self.current.version == wanted:
+            self._note("ready", None)
+        elif wanted != self._failed or time.monotonic() >= self._retry_at:
+            self._take(wanted)
+
+    def state(self) -> ModelState:
+        """What is served, and why not something newer."""
+        version = self.current.version if self.current else None
+        return ModelState(
+            state=self._state,
+            version=str(version) if version else None,
+            recipe=version.recipe if version else None,
+            run=version.run if version else None,
+            bundle_sha256=version.sha256 if version else None,
+            error=self._error,
+        )
+
+    def _follow(self) -> None:
+        while True:
+            time.sleep(self._seconds)
+            self.look()
+
+    def _take(self, wanted: Version) -> None:
+        try:
+            self.current = Loaded(wanted, self._loaded(wanted))
+        # Whatever goes wrong with a new version, the old one must go on serving.
+        except Exception as error:
+            self._failures = self._failures + 1 if wanted == self._failed else 1
+            self._failed = wanted
+            self._retry_at = time.monotonic() + min(self._seconds * 2**self._failures, _LONGEST_PAUSE)
+            self._note("failing", f"{wanted} cannot be served: {error}")
+        else:
+            self._failed = None
+            self._note("ready", None)
+            logger.info(f"{wanted} is served now")
+
+    def _loaded(self, wanted: Version) -> Predictor:
+        """The version's predictor, which has answered once; raises what loading raises."""
+        predictor = Predictor.from_bundle(self._registry.fetch(wanted))
+        if predictor.config.task is not self._task:
+            raise RegistryError(f"its bundle does {predictor.config.task}; it must {self._task}")
+        grey = np.full((predictor.config.size, predictor.config.size, 3), 128, np.uint8)
+        predictor.predict([grey], [None])
+        return predictor
+
+    def _note(self, state: State, error: str | None) -> None:
+        if error is not None and error != self._error:
+            logger.warning(error)
+        self._state, self._error = state, error

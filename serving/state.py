@@ -1,0 +1,21 @@
+"""What a model replica says of itself, as /v1/models shows it."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+State = Literal["ready", "missing", "failing"]
+
+
+class ModelState(BaseModel):
+    """What one replica serves."""
+
+    state: State = Field(
+        description="ready: serves what the alias names; missing: no version has the alias; "
+        "failing: the last look failed, and what was loaded before (if anything) still serves"
+    )
+    version: str | None = Field(description="The version that answers, such as restorer/3")
+    recipe: str | None = Field(description="The recipe that trained it, such as pix2pix")
+    run: str | None = Field(description="The MLflow run it came from")
+    bundle_sha256: str | None = Field(description="The sha256 of its verified bundle")
+    error: str | None = Field(description="Why the version that the alias names is not served")
