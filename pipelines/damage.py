@@ -119,11 +119,11 @@ def stains(photo: Photo, rng: Generator, severity: float) -> Photo:
     depth = np.zeros(shape, np.float32)
     for stain in rng.spawn(1 + int(severity * rng.uniform(0, 3.5))):
         depth = np.maximum(depth, _water_mark(stain, shape))
+    foxing: Canvas = np.zeros(shape, np.uint8)
     for spot in rng.spawn(int(severity * rng.uniform(0, 24))):
-        canvas: Canvas = np.zeros(shape, np.uint8)
-        place = spot.uniform(0, 1, 2) * shape[::-1]
-        fill(canvas, place + outline(spot, min(shape) * spot.uniform(0.004, 0.014), 0.2, 12), spot.uniform(0.4, 0.9))
-        depth = np.maximum(depth, canvas / np.float32(255))
+        blot = outline(spot, min(shape) * spot.uniform(0.004, 0.014), 0.2, 12)
+        fill(foxing, [spot.uniform(0, 1, 2) * shape[::-1] + blot], spot.uniform(0.4, 0.9))
+    depth = np.maximum(depth, foxing / np.float32(255))
     opacity = cv2.resize(depth * np.float32(0.9 * severity), (width, height), interpolation=cv2.INTER_LINEAR)
     brown = np.array([158, 118, 70], np.float32) * np.float32(rng.uniform(0.8, 1.1))
     return np.asarray(np.rint(photo + (brown - photo) * opacity[..., None]), np.uint8)
@@ -160,7 +160,7 @@ def _water_mark(rng: Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
     size = min(shape)
     place = rng.uniform(-0.1, 1.1, 2) * shape[::-1]
     canvas = np.zeros(shape, np.uint8)
-    fill(canvas, place + outline(rng, size * rng.uniform(0.15, 0.5), 0.16, 64))
+    fill(canvas, [place + outline(rng, size * rng.uniform(0.15, 0.5), 0.16, 64)])
     inside = canvas / np.float32(255)
     rim = inside - cv2.GaussianBlur(inside, (0, 0), max(1.0, 0.02 * size))
     clouds = cv2.resize(rng.uniform(0.2, 0.6, (6, 6)).astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)

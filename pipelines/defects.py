@@ -20,7 +20,6 @@ from pipelines.strokes import (
     Numbers,
     Photo,
     Points,
-    broken_stroke,
     fill,
     normals,
     outline,
@@ -47,7 +46,7 @@ def scratches(photo: Photo, mask: Mask, rng: Generator, severity: float) -> None
         width = (0.5 + severity) * scratch.lognormal(-6.0, 0.5) * size
         canvas = dark if scratch.random() < 0.2 else bright
         widths = width * taper * uneven(scratch, len(path), 0.4)
-        broken_stroke(scratch, canvas, path, widths, scratch.uniform(0.5, 1.0), 0.55 + 0.45 * severity)
+        stroke(scratch, canvas, path, widths, scratch.uniform(0.5, 1.0), 0.55 + 0.45 * severity)
     paint(photo, mask, dark, np.array([36.0, 32.0, 28.0]), 4, rng)
     paint(photo, mask, bright, _paper(rng), 6, rng)
 
@@ -64,7 +63,7 @@ def creases(photo: Photo, mask: Mask, rng: Generator, severity: float) -> None:
         path = _fold(crease, photo)
         width = (0.5 + severity) * crease.uniform(0.003, 0.008) * size
         widths = width * uneven(crease, len(path), 0.7)
-        broken_stroke(crease, canvas, path, widths, 0.4 + 0.55 * severity)
+        stroke(crease, canvas, path, widths, 0.4 + 0.55 * severity, 1.0)
         for branch in crease.spawn(int(crease.integers(0, 7))):
             _branch(branch, canvas, path, width, size)
         _shade_fold(shade, path * small, size * small)
@@ -83,14 +82,15 @@ def dust(photo: Photo, mask: Mask, rng: Generator, severity: float) -> None:
     radii = size * np.minimum(rng.lognormal(-6.2, 0.6, 128)[:count] * (0.7 + 0.6 * severity), 0.012)
     is_dark = rng.random(128)[:count] < 0.25
     for (x, y), radius, on_dark in zip(places, radii, is_dark, strict=True):
-        opacity = round(255 * min(1.0, max(0.4, 1.6 * radius)))
+        opacity = round(255 * min(1.0, max(0.6, 1.6 * radius)))
         centre = (round(16 * x), round(16 * y))
         canvas = dark if on_dark else bright
-        cv2.circle(canvas, centre, round(16 * max(radius - 0.5, 0)), opacity, cv2.FILLED, cv2.LINE_AA, 4)
+        cv2.circle(canvas, centre, round(16 * max(radius - 0.5, 0.25)), opacity, cv2.FILLED, cv2.LINE_AA, 4)
     for fibre in rng.spawn(int(severity * rng.uniform(0, 7))):
         start, length = _anywhere(fibre, photo), size * fibre.uniform(0.03, 0.14)
         path = wander(fibre, start, fibre.uniform(0, 2 * np.pi), length, 0.35, max(1.0, 0.008 * size))
-        stroke(dark if fibre.random() < 0.4 else bright, path, np.full(len(path), 0.004 * size), 0.9)
+        canvas = dark if fibre.random() < 0.4 else bright
+        stroke(fibre, canvas, path, np.full(len(path), 0.004 * size), 1.0, 0.9)
     paint(photo, mask, dark, np.array([40.0, 36.0, 32.0]), 5, rng)
     paint(photo, mask, bright, np.array([240.0, 238.0, 232.0]), 5, rng)
 
@@ -105,9 +105,9 @@ def tears(photo: Photo, mask: Mask, rng: Generator, severity: float) -> None:
         taper = np.linspace(1, 0, len(path)) ** 0.7
         widths = (0.4 + severity) * size * tear.uniform(0.006, 0.022) * taper
         left, right = (widths * uneven(tear, len(path), 0.55) for _ in range(2))
-        fill(paper, ribbon(path, left, right))
+        fill(paper, [ribbon(path, left, right)])
         if tear.random() < 0.5:
-            fill(gap, ribbon(path, left * 0.35 * taper, right * 0.35 * taper))
+            fill(gap, [ribbon(path, left * 0.35 * taper, right * 0.35 * taper)])
     paint(photo, mask, paper, _paper(rng), 7, rng)
     paint(photo, mask, gap, _behind(rng), 2, rng)
 
@@ -190,7 +190,7 @@ def _branch(rng: Generator, canvas: Canvas, path: Points, width: float, size: in
     heading = math.atan2(*(path[at + 1] - path[at - 1])[::-1]) + rng.choice([-1, 1]) * rng.uniform(0.5, 1.6)
     crack = wander(rng, path[at], heading, size * rng.uniform(0.05, 0.3), 0.22, max(1.5, 0.01 * size))
     widths = width * np.linspace(0.8, 0.1, len(crack)) * uneven(rng, len(crack), 0.6)
-    broken_stroke(rng, canvas, crack, widths, 0.85)
+    stroke(rng, canvas, crack, widths, 0.85, 1.0)
 
 
 def _shade_fold(shade: NDArray[np.float32], path: Points, size: float) -> None:
@@ -215,4 +215,4 @@ def _corner(rng: Generator, photo: Photo, paper: Canvas, gap: Canvas, corner: in
         # the line is drawn on past both edges, so that the corner is closed outside the photograph
         shape = np.concatenate([[[line[0, 0], -size]], line, [[-size, line[-1, 1]], [-size, -size]]])
         flipped = np.array([corner % 2, corner // 2], bool)
-        fill(canvas, np.where(flipped, np.array(photo.shape[1::-1]) - 1 - shape, shape))
+        fill(canvas, [np.where(flipped, np.array(photo.shape[1::-1]) - 1 - shape, shape)])

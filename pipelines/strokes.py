@@ -4,6 +4,8 @@ Points are (n, 2) or (2,) float arrays of (x, y) in pixels, a colour (3,) of RGB
 array of opacities, 0 to 255.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -36,9 +38,10 @@ def uneven(rng: Generator, count: int, spread: float) -> Numbers:
 
 def normals(path: Points) -> Points:
     """Unit vectors (n, 2) to the path's left."""
-    along = np.gradient(path, axis=0)
+    along = np.diff(path, axis=0)
+    along = np.concatenate([along[:1], along[1:] + along[:-1], along[-1:]])
     along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
-    return np.stack([along[:, 1], -along[:, 0]], axis=1)
+    return along[:, ::-1] * (1.0, -1.0)
 
 
 def ribbon(path: Points, left: Numbers, right: Numbers) -> Points:
@@ -60,29 +63,26 @@ def outline(rng: Generator, radius: float, roughness: float, points: int = 32) -
     return turned
 
 
-def fill(canvas: Canvas, shape: Points, opacity: float = 1.0) -> None:
-    """Fills a closed shape, its edges smoothed."""
-    points = np.rint(shape * (1 << SUBPIXEL)).astype(np.int32)
-    cv2.fillPoly(canvas, [points], round(255 * opacity), cv2.LINE_AA, SUBPIXEL)
+def fill(canvas: Canvas, shapes: Sequence[Points], opacity: float = 1.0) -> None:
+    """Fills closed shapes, their edges smoothed; where two overlap is neither's."""
+    points = [np.rint(shape * (1 << SUBPIXEL)).astype(np.int32) for shape in shapes]
+    cv2.fillPoly(canvas, points, round(255 * opacity), cv2.LINE_AA, SUBPIXEL)
 
 
-def stroke(canvas: Canvas, path: Points, widths: Numbers, opacity: float = 1.0) -> None:
-    """Draws the path `widths` (n,) pixels wide; what is thinner than a pixel is fainter instead."""
-    # OpenCV's smoothed edge adds about half a pixel to either side
-    half = np.maximum(widths - 1, 0.02) / 2
-    fill(canvas, ribbon(path, half, half), opacity * float(np.clip(widths.mean(), 0.25, 1)))
+def stroke(rng: Generator, canvas: Canvas, path: Points, widths: Numbers, kept: float, opacity: float) -> None:
+    """Draws the path `widths` (n,) pixels wide, about the share `kept` of it, in pieces of a few steps or more.
 
-
-def broken_stroke(
-    rng: Generator, canvas: Canvas, path: Points, widths: Numbers, kept: float, opacity: float = 1.0
-) -> None:
-    """Draws about the share `kept` of the path, in pieces that are a few steps long."""
-    noise = np.convolve(rng.normal(size=len(path) + 8), np.full(9, 1 / 3), "valid")
-    solid = noise <= np.quantile(noise, kept)
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], solid, [False]]).astype(np.int8)))
-    for first, end in borders.reshape(-1, 2):
-        if end - first >= 2:
-            stroke(canvas, path[first:end], widths[first:end], opacity)
+    What is thinner than a pixel is fainter instead.
+    """
+    # OpenCV's smoothed edge adds about 0.65 pixels to either side
+    across = normals(path) * (np.maximum(widths - 1.3, 0.02) / 2)[:, None]
+    left, right = path + across, path - across
+    pieces = [
+        np.concatenate([left[first:end], right[first:end][::-1]])
+        for first, end in _runs(rng, len(path), kept)
+        if end - first >= 2
+    ]
+    fill(canvas, pieces, opacity * min(1.0, max(0.25, float(widths.mean()))))
 
 
 def paint(photo: Photo, mask: Mask, canvas: Canvas, colour: Numbers, grain: float, rng: Generator) -> None:
@@ -95,3 +95,11 @@ def paint(photo: Photo, mask: Mask, canvas: Canvas, colour: Numbers, grain: floa
     tone = colour.astype(np.float32) + rng.normal(0, grain, (len(where), 1)).astype(np.float32)
     pixels[where] = np.clip(np.rint(pixels[where] * (1 - opacity) + tone * opacity), 0, 255)
     mask.reshape(-1)[where] = True
+
+
+def _runs(rng: Generator, count: int, kept: float) -> NDArray[np.int64]:
+    """First and end (m, 2) of the pieces that are left of `count` steps."""
+    noise = np.convolve(rng.normal(size=count + 8), np.full(9, 1 / 3), "valid")
+    solid = np.zeros(count + 2, np.int8)
+    solid[1:-1] = noise <= np.sort(noise)[round(kept * (count - 1))]
+    return np.flatnonzero(np.diff(solid)).reshape(-1, 2)
