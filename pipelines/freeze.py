@@ -1,0 +1,176 @@
+"""What a task is examined on: photographs of the test split with their damage drawn once and kept.
+
+`python -m pipelines.freeze restore|colorize` writes `build/frozen/<task>/pairs.arrow` and `report.json`. Which
+photographs are chosen, and how each is damaged, hangs on their own content and the seed alone: photographs that come
+to the set later change neither the damage of those already chosen nor, where they are not chosen, anything at all.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.color import lab_to_rgb, rgb_to_lab
+from models.image import to_photo, to_tensor
+from models.task import Task
+from pipelines.params import Damage, Freeze, damage_params, freeze_params
+from pipelines.photos import Photographs, data_hashes
+from pipelines.stage import StageError, fresh_folder, stage
+
+PREPARED = Path("build/prepared")
+FROZEN = Path("build/frozen")
+
+_SCHEMA = pa.schema(
+    [
+        ("index", pa.int32()),
+        ("clean", pa.binary()),
+        ("input", pa.binary()),
+        ("mask", pa.binary()),
+        ("source", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One question of the examination and its answer."""
+
+    clean: NDArray[np.uint8]  # (H, W, 3) sRGB: the truth
+    input: NDArray[np.uint8]  # (H, W, 3) sRGB: the damaged photograph, or the grey one
+    mask: NDArray[np.bool_]  # (H, W) True where damage destroyed the pixel; nowhere for a grey photograph
+    source: str  # the raw photograph's path inside data/
+
+
+@dataclass(frozen=True)
+class FrozenSet:
+    """The pairs of one task, still encoded. `sha256` is of the file: two examinations with the same one compare."""
+
+    table: Any  # pa.Table of _SCHEMA
+    sha256: str
+
+    @classmethod
+    def open(cls, folder: Path) -> "FrozenSet":
+        """The set that this stage left in `folder`; StageError where it cannot be read."""
+        path = folder / "pairs.arrow"
+        try:
+            content = path.read_bytes()
+            table = pa.ipc.open_file(content).read_all()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StageError(
+                f"{path} cannot be read ({error}); run `python -m pipelines.freeze {folder.name}`"
+            ) from error
+        return cls(table, hashlib.sha256(content).hexdigest())
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for batch in self.table.to_batches(max_chunksize=1):
+            [values] = batch.to_pylist()
+            clean, photo = _decode(values["clean"]), _decode(values["input"])
+            mask = _decode(values["mask"])[:, :, 0] > 0
+            yield Pair(clean, photo, mask, values["source"])
+
+
+def freeze(task: Task, params: Freeze, damage: Damage, prepared: Path, target: Path) -> dict[str, Any]:
+    """Chooses and damages, writes the folder `target` and returns its report.
+
+    StageError where the test split of `params.data` is empty.
+    """
+    sets = [prepared / name for name in params.data]
+    photographs = Photographs.open(sets, "test")
+    chosen = _choice(photographs.table["sha256"].to_pylist(), params.photographs, params.seed)
+    rows = [_row(number, photographs, index, task, damage, params.seed) for number, index in enumerate(chosen)]
+    with fresh_folder(target) as folder:
+        path = folder / "pairs.arrow"
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+            writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+        report = {
+            "task": str(task),
+            "photographs": len(rows),
+            "asked": params.photographs,
+            "size": photographs.size,
+            "seed": params.seed,
+            "data": data_hashes(sets),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _choice(hashes: Sequence[str], photographs: int, seed: int) -> list[int]:
+    """Rows of at most `photographs` different photographs, in an order drawn by content and seed."""
+    rows = {content: row for row, content in reversed(list(enumerate(hashes)))}
+    drawn = sorted(rows, key=lambda content: hashlib.sha256(f"{seed} {content}".encode()).digest())
+    return [rows[content] for content in drawn[:photographs]]
+
+
+def _row(number: int, photographs: Photographs, index: int, task: Task, damage: Damage, seed: int) -> dict[str, Any]:
+    clean, content = photographs.photo(index), str(photographs.table["sha256"][index].as_py())
+    photo, mask = _question(clean, content, task, damage, seed)
+    return {
+        "index": number,
+        "clean": encode(clean),
+        "input": encode(photo),
+        "mask": encode(np.where(mask, 255, 0).astype(np.uint8)),
+        "source": photographs.source(index),
+        "sha256": content,
+    }
+
+
+def _question(
+    clean: NDArray[np.uint8], content: str, task: Task, params: Damage, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    if task is Task.COLORIZE:
+        return _grey(clean), np.zeros(clean.shape[:2], np.bool_)
+    from pipelines.damage import damage  # albumentations takes a second that colorizing need not wait for
+
+    return damage(clean, params, seed, 0, int(content[:8], 16))
+
+
+def _grey(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The photograph's L alone: what a colorizer is given, as a picture."""
+    lab = rgb_to_lab(to_tensor(photo)[None])
+    lab[:, 1:] = 0
+    return np.asarray(to_photo(lab_to_rgb(lab)[0], np.dtype(np.uint8)), np.uint8)
+
+
+def encode(picture: NDArray[np.uint8]) -> bytes:
+    """PNG of an RGB (H, W, 3) or grey (H, W) picture; StageError where OpenCV refuses it."""
+    ordered = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    done, encoded = cv2.imencode(".png", ordered)
+    if not done:
+        raise StageError(f"a picture of {picture.shape[1]} x {picture.shape[0]} pixels cannot be encoded as PNG")
+    return encoded.tobytes()
+
+
+def _decode(encoded: bytes) -> NDArray[np.uint8]:
+    picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise StageError("a frozen picture cannot be decoded; run the freeze stage again")
+    return np.asarray(picture, np.uint8)
+
+
+def main() -> None:
+    """The stage `freeze@<task>`."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.freeze", description="Freezes a task's examination.")
+    parser.add_argument("task", choices=[str(task) for task in Task])
+    task = Task(parser.parse_args().task)
+    with stage(f"freeze@{task}"):
+        report = freeze(task, freeze_params(task), damage_params(), PREPARED, FROZEN / task)
+        few = report["photographs"] < report["asked"]
+        said = f", all that the test split has; freeze.{task}.photographs asks for {report['asked']}" if few else ""
+        print(f"freeze@{task}: {report['photographs']} photographs of {report['size']} px{said}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The registry part of MLflow: a bundle becomes a version of a registered model, is found again, and gets its aliases.
+
+`pipelines/tracking.py` is the other part, runs. The two agree about the address.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Param
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+import models
+from pipelines import tracking
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # a stage says itself what it did
+
+BUNDLE = "bundle"  # the version's folder artifacts/bundle
+BUNDLE_TAG = "autochrome.bundle_sha256"
+
+# What a registered model needs to run elsewhere: pinned to what it was measured with, never guessed from imports.
+PACKAGES = ("annotated-types", "mlflow", "numpy", "opencv-python-headless", "pandas", "safetensors", "torch")
+
+_CODE = Path(__file__).with_name("pyfunc.py")
+_PARAMS_A_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    number: int
+    tags: Mapping[str, str]
+
+
+class Registry:
+    """The versions of one registered model, `restorer` or `colorizer`."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._client = mlflow.MlflowClient(tracking.address())
+
+    def find(self, bundle_sha256: str) -> Version | None:
+        """The version made of that bundle; the first, should several processes on several machines have made more."""
+        query = f"name = '{self.model}' and tags.`{BUNDLE_TAG}` = '{bundle_sha256}'"
+        found = sorted(self._client.search_model_versions(query), key=lambda one: int(one.version))
+        return Version(int(found[0].version), found[0].tags) if found else None
+
+    def under(self, alias: str) -> Version | None:
+        """The version that `alias` points at."""
+        try:
+            found = self._client.get_model_version_by_alias(self.model, alias)
+        except MlflowException as error:
+            if error.error_code in _MISSING:
+                return None
+            raise
+        return Version(int(found.version), found.tags)
+
+    def aliases(self, version: Version) -> list[str]:
+        """The aliases that point at `version`, sorted."""
+        return sorted(self._client.get_model_version(self.model, str(version.number)).aliases)
+
+    def add(self, bundle: Path, run_id: str, tags: Mapping[str, str], example: Mapping[str, bytes]) -> Version:
+        """Logs the bundle as a model of the run and makes a version of it, which carries its tags from the start.
+
+        A process killed between the two leaves a logged model; it is found by its tag and taken up.
+        """
+        model_id = self._logged(run_id, tags[BUNDLE_TAG]) or self._log(bundle, run_id, tags, example)
+        try:
+            self._client.create_registered_model(self.model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = self._client.create_model_version(
+            self.model, source=f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
+        )
+        return Version(int(made.version), made.tags)
+
+    def point(self, alias: str, version: Version) -> None:
+        """Moves `alias` to `version`."""
+        self._client.set_registered_model_alias(self.model, alias, str(version.number))
+
+    def tag(self, version: Version, key: str, value: str) -> None:
+        """Sets a tag of `version`."""
+        self._client.set_model_version_tag(self.model, str(version.number), key, value)
+
+    def download(self, version: Version, folder: Path) -> Path:
+        """The version's bundle, fetched into `folder`; OSError or MlflowException where it is gone."""
+        uri = f"models:/{self.model}/{version.number}"
+        fetched = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=tracking.address())
+        return Path(fetched) / "artifacts" / BUNDLE
+
+    def _logged(self, run_id: str, bundle_sha256: str) -> str | None:
+        experiment = self._client.get_run(run_id).info.experiment_id
+        query = f"tags.`{BUNDLE_TAG}` = '{bundle_sha256}' and status = 'READY'"
+        found = self._client.search_logged_models([experiment], query)
+        return str(found[0].model_id) if found else None
+
+    def _log(self, bundle: Path, run_id: str, tags: Mapping[str, str], example: Mapping[str, bytes]) -> str:
+        mlflow.set_tracking_uri(tracking.address())
+        mlflow.set_experiment(experiment_id=self._client.get_run(run_id).info.experiment_id)
+        with TemporaryDirectory() as scratch:
+            # MLflow names the artifact's folder after the folder it comes from.
+            shutil.copytree(bundle, Path(scratch) / BUNDLE)
+            logged = Model.log(
+                artifact_path=None,
+                name=self.model,
+                flavor=mlflow.pyfunc,
+                run_id=run_id,  # leaves the run's status alone, which `start_run` would not
+                python_model=str(_CODE),
+                artifacts={BUNDLE: str(Path(scratch) / BUNDLE)},
+                code_paths=[str(Path(models.__file__).parent)],
+                signature=_signature(),
+                input_example=pd.DataFrame({name: [value] for name, value in example.items()}),
+                pip_requirements=_requirements(PACKAGES),
+                tags=dict(tags),
+            )
+        return str(logged.model_id)
+
+
+def log_params(run_id: str, params: Mapping[str, object]) -> None:
+    """Logs `params` in the run."""
+    client = mlflow.MlflowClient(tracking.address())
+    every = [Param(name, str(value)) for name, value in params.items()]
+    for first in range(0, len(every), _PARAMS_A_BATCH):
+        client.log_batch(run_id, params=every[first : first + _PARAMS_A_BATCH])
+
+
+def run_tags(run_id: str) -> dict[str, str]:
+    """The run's tags of ours."""
+    tags = mlflow.MlflowClient(tracking.address()).get_run(run_id).data.tags
+    return {key: value for key, value in tags.items() if key.startswith("autochrome.")}
+
+
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
+
+
+def _signature() -> ModelSignature:
+    photo, mask = ColSpec(DataType.binary, "photo"), ColSpec(DataType.binary, "mask", required=False)
+    return ModelSignature(inputs=Schema([photo, mask]), outputs=Schema([photo]))
+
+
+def _requirements(packages: Sequence[str]) -> list[str]:
+    """Pinned without local labels such as torch's `+cpu`, which PyPI does not have."""
+    return [f"{name}=={installed(name).partition('+')[0]}" for name in packages]
