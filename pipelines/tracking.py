@@ -1,0 +1,213 @@
+"""Training runs in MLflow: found or made, told in batches, and never left RUNNING.
+
+A run is found again by its tag `autochrome.run`, so a killed training goes on in the run that it began. The driver
+begins and ends runs; rank 0 of the workers tells them what happens.
+"""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.locks import held, is_free
+from pipelines.loop import Row
+from pipelines.stage import StageError
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+EXPERIMENT = "autochrome"
+SQLITE = "sqlite:///"
+METRICS_A_BATCH = 1000  # what a tracking server takes at once
+PARAMS_A_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is said of a training when its run begins."""
+
+    run: str  # run name
+    recipe: str
+    stage: str
+    params: Mapping[str, Any]
+    params_hash: str
+    data: Mapping[str, str]  # set -> sha256 of its manifest
+    manifests: Mapping[str, Path]  # set -> its manifest
+    folder: Path  # of the run; its `lock` is held while a driver is at work
+
+
+def address() -> str:
+    """The tracking address, good in any working directory; the database is made where there is none yet."""
+    address: str = mlflow.get_tracking_uri()
+    if address.startswith(SQLITE):
+        address = SQLITE + str(Path(address.removeprefix(SQLITE)).absolute())
+    # Processes that make a fresh database together trip over each other: one makes it, the others wait.
+    with held(Path("build/locks/tracking.lock"), "the first use of the tracking database", patience=120):
+        client = mlflow.MlflowClient(address)
+        if client.get_experiment_by_name(EXPERIMENT) is None:
+            client.create_experiment(EXPERIMENT)
+    return address
+
+
+def find_run(run: str) -> str | None:
+    """The MLflow run id of the training called `run`; None where there is none."""
+    found = _search(mlflow.MlflowClient(address()), f"tags.`autochrome.run` = '{run}'")
+    return found[0].info.run_id if found else None
+
+
+def start_or_continue(run: str, tags: Mapping[str, str]) -> str:
+    """The MLflow run id of the training called `run`, made with its tag where there is none; RUNNING from now on."""
+    client = mlflow.MlflowClient(address())
+    every = {**tags, "autochrome.run": run}
+    run_id = find_run(run)
+    if run_id is None:
+        created: str = client.create_run(_experiment(client), run_name=run, tags=every).info.run_id
+        return created
+    client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+    for key, value in every.items():
+        client.set_tag(run_id, key, value)
+    return run_id
+
+
+@contextmanager
+def training_run(description: Description) -> Iterator[str]:
+    """The MLflow run of a training, by id: FINISHED when the block ends well, FAILED however else it ends.
+
+    Runs of this folder that a killed driver left RUNNING are ended as FAILED first.
+    """
+    reconcile(description.folder.parent)
+    client = mlflow.MlflowClient(address())
+    run_id = start_or_continue(description.run, _tags(description))
+    try:
+        _describe(client, run_id, description)
+        yield run_id
+    except BaseException:
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+def reconcile(runs: Path) -> None:
+    """End as FAILED every run that says RUNNING and whose lock in the folder `runs` nobody holds."""
+    client = mlflow.MlflowClient(address())
+    for run in _search(client, f"attributes.status = 'RUNNING' and tags.`autochrome.place` = '{_place(runs)}'"):
+        if is_free(runs / run.data.tags["autochrome.run"] / "lock"):
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
+
+
+class Tracker:
+    """The loop's journal in MLflow."""
+
+    def __init__(self, tracking_uri: str, run_id: str) -> None:
+        self.client = mlflow.MlflowClient(tracking_uri)
+        self.run_id = run_id
+        self.told = {name: self._last_step(name) for name in self.client.get_run(run_id).data.metrics}
+
+    def metrics(self, rows: Sequence[Row]) -> None:
+        """Log what the run does not have yet, many metrics a request."""
+        fresh = [
+            Metric(name, value, row.time, row.step)
+            for row in rows
+            for name, value in row.values.items()
+            if row.step > self.told.get(name, -1)
+        ]
+        for first in range(0, len(fresh), METRICS_A_BATCH):
+            self.client.log_batch(self.run_id, metrics=fresh[first : first + METRICS_A_BATCH])
+        self.told.update({metric.key: metric.step for metric in fresh})
+
+    def picture(self, name: str, picture: NDArray[np.uint8]) -> None:
+        """Log a picture as `pictures/<name>.png`."""
+        self.client.log_image(self.run_id, picture, artifact_file=f"pictures/{name}.png")
+
+    def _last_step(self, name: str) -> int:
+        return max(int(metric.step) for metric in self.client.get_metric_history(self.run_id, name))
+
+
+@contextmanager
+def system_metrics(tracking_uri: str, run_id: str) -> Iterator[None]:
+    """Processor, memory, disk, network and GPU of this machine, logged while the block runs."""
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=tracking_uri)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        monitor.finish()  # type: ignore[no-untyped-call]
+
+
+def log_evaluation(run: str, tags: Mapping[str, str], metrics: Mapping[str, float], files: Sequence[Path]) -> str:
+    """Add an evaluation to the training called `run`; one that was trained elsewhere gets a run. Its run id."""
+    run_id = find_run(run)
+    client = mlflow.MlflowClient(address())
+    if run_id is None:
+        run_id = start_or_continue(run, tags)
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+    now = time.time_ns() // 1_000_000
+    client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+    for file in files:
+        client.log_artifact(run_id, str(file), artifact_path="evaluation")
+    return run_id
+
+
+def _tags(description: Description) -> dict[str, str]:
+    return {
+        "autochrome.recipe": description.recipe,
+        "autochrome.stage": description.stage,
+        "autochrome.git_commit": git_commit(),
+        "autochrome.data": json.dumps(dict(description.data), sort_keys=True),
+        "autochrome.params_hash": description.params_hash,
+        "autochrome.place": _place(description.folder.parent),
+    }
+
+
+def _describe(client: mlflow.MlflowClient, run_id: str, description: Description) -> None:
+    params = [Param(name, str(value)) for name, value in description.params.items()]
+    for first in range(0, len(params), PARAMS_A_BATCH):
+        client.log_batch(run_id, params=params[first : first + PARAMS_A_BATCH])
+    inputs = client.get_run(run_id).inputs
+    if inputs is None or not inputs.dataset_inputs:
+        client.log_inputs(run_id, [_dataset(name, description) for name in sorted(description.data)])
+
+
+def _dataset(name: str, description: Description) -> DatasetInput:
+    """A prepared set's manifest; its digest is the beginning of the sha256 that the run's name is made of."""
+    source = json.dumps({"uri": str(description.manifests[name])})
+    dataset = Dataset(name=name, digest=description.data[name][:32], source_type="local", source=source)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def _search(client: mlflow.MlflowClient, query: str) -> list[Run]:
+    return list(client.search_runs([_experiment(client)], query))
+
+
+def _experiment(client: mlflow.MlflowClient) -> str:
+    """Its id; `address` has made it."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        raise StageError(f"the experiment {EXPERIMENT} is gone from {client.tracking_uri}; restore it in MLflow")
+    return str(found.experiment_id)
+
+
+def _place(runs: Path) -> str:
+    return f"{socket.gethostname()}:{runs.absolute()}"
+
+
+def git_commit() -> str:
+    """The commit of the checkout in the working directory, or `unknown`."""
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"
