@@ -34,6 +34,11 @@ def adam(network: nn.Module, learning_rate: float, beta1: float) -> torch.optim.
     return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), fused=fused)
 
 
+def running_average(network: nn.Module, decay: float) -> AveragedModel:
+    """A copy whose weights follow the network's slowly (EMA); norms' running statistics are copied as they are."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step down a loss."""
     optimizer.zero_grad()
@@ -66,7 +71,7 @@ class Gan:
         self.view = view
         self.learning_rate = learning_rate
         self.beta1 = beta1
-        self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(average)) if average else None
+        self.averaged = running_average(generator, average) if average else None
 
     def prepare(self, prepare: Prepare) -> None:
         """Puts both networks where they will learn and makes their optimisers."""

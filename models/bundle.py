@@ -69,6 +69,9 @@ def load(folder: Path) -> tuple[Config, nn.Module]:
             network = CATALOGUE[config.recipe].network(config.network)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"{folder / CONFIG}: network is {config.network!r}: {error}") from error
+    multiple = int(getattr(network, "multiple", 1))
+    if config.size % multiple:
+        raise BundleError(f"{folder / CONFIG}: size is {config.size}; it must be a multiple of {multiple}")
     weights = _weights(folder / WEIGHTS, network)
     network.load_state_dict(weights, assign=True)
     return config, network.eval()

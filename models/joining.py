@@ -29,9 +29,11 @@ def working_shape(height: int, width: int, size: int, multiple: int) -> tuple[in
 
 def working_lightness(photo: NDArray[Any], size: int, multiple: int) -> Tensor:
     """L (1, h, w) in [0, 100] of a photograph (H, W, 3), at its working shape."""
-    high, wide = working_shape(*photo.shape[:2], size, multiple)
-    shrinking = high * wide < photo.shape[0] * photo.shape[1]
-    small = cv2.resize(photo, (wide, high), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+    height, width = photo.shape[:2]
+    high, wide = working_shape(height, width, size, multiple)
+    # One axis at a time: a long strip may shrink along one and grow along the other.
+    small = cv2.resize(photo, (wide, height), interpolation=cv2.INTER_AREA if wide < width else cv2.INTER_CUBIC)
+    small = cv2.resize(small, (wide, high), interpolation=cv2.INTER_AREA if high < height else cv2.INTER_CUBIC)
     return rgb_to_lab(to_tensor(small)[None])[0, :1]
 
 

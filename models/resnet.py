@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from hashlib import file_digest
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.blocks import Norm, norm_layers
@@ -115,7 +118,12 @@ def _read(path: Path, sha256: str) -> Mapping[str, Tensor]:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     if found != sha256.lower():
         raise WeightsError(f"{path} has sha256 {found}; it must be {sha256}")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, SafetensorError) as error:
+        raise WeightsError(f"{path} is no file of weights: {' '.join(str(error).split())}") from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}; it must be a mapping of layers to weights")
     return state

@@ -18,7 +18,7 @@ OVERLAP = 4  # neighbouring tiles share at least this part of a side: 1 / 4
 
 
 class Tiling:
-    """The tiles of one photograph (H, W, 3), square with sides of `size`; a smaller photograph is reflected to fill one."""
+    """The square tiles of one photograph (H, W, 3); one that is smaller than a tile is reflected to fill it."""
 
     def __init__(self, photo: NDArray[Any], mask: NDArray[np.bool_] | None, size: int) -> None:
         self.photo = photo

@@ -1,0 +1,67 @@
+"""Every recipe under DistributedDataParallel, in real processes over gloo."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMON = {"epochs": 1, "width": 2, "dropout": 0.0, "l1": 100.0, "learning_rate": 0.0002, "beta1": 0.5, "average": 0.5}
+PIX2PIX = COMMON | {"discriminator_epochs": 1, "fooled_below": 0.1}
+COLORGAN = COMMON | {"backbone_weights": "", "backbone_sha256": "", "backbone_epochs": 1, "l1_epochs": 1}
+RECIPES = {
+    "pix2pix": ("pix2pix", PIX2PIX),
+    "colorgan": ("colorgan", COLORGAN | {"generator": "resnet18"}),
+    "colorgan-unet": ("colorgan", COLORGAN | {"generator": "unet"}),
+}
+
+
+def train(case: str, normalization: str, world: int, folder: Path) -> list[dict[str, Any]]:
+    """What each of `world` workers has in the end."""
+    recipe, params = RECIPES[case]
+    script = str(Path(__file__).with_name("worker.py"))
+    text = json.dumps(params | {"normalization": normalization})
+    meeting = str(folder / f"meeting-{world}")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, script, str(rank), str(world), meeting, recipe, text, str(folder)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors
+    return [torch.load(folder / f"{rank}-of-{world}.pt", weights_only=True) for rank in range(world)]
+
+
+@pytest.mark.parametrize("case", sorted(RECIPES))
+def test_two_workers_train_what_one_does(case: str, tmp_path: Path) -> None:
+    (alone,) = train(case, "instance", 1, tmp_path)
+    pair = train(case, "instance", 2, tmp_path)
+    for step, losses in enumerate(alone["losses"]):
+        for name, loss in losses.items():
+            mean = sum(worker["losses"][step][name] for worker in pair) / 2
+            assert mean == pytest.approx(loss, rel=2e-3), (name, step)
+    for name, weight in alone["weights"].items():
+        assert torch.equal(pair[0]["weights"][name], pair[1]["weights"][name]), name
+        assert (pair[0]["weights"][name] - weight).abs().mean() < 1e-4, name
+
+
+@pytest.mark.parametrize("case", sorted(RECIPES))
+def test_batch_norm_trains_on_two_workers(case: str, tmp_path: Path) -> None:
+    """Each worker normalises its own share, and still all have the same weights."""
+    first, second = train(case, "batch", 2, tmp_path)
+    statistics = ("running_mean", "running_var")
+    for name, weight in first["weights"].items():
+        if not name.endswith(statistics):
+            assert torch.equal(weight, second["weights"][name]), name
+    assert first["losses"] != second["losses"]

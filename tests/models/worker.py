@@ -1,0 +1,50 @@
+"""One of several workers that train a tiny recipe with DistributedDataParallel over gloo; started by test_workers.py.
+
+Arguments: rank, number of workers, a file to meet at, recipe, its params as JSON, folder for what came of it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from models.catalogue import CATALOGUE
+from models.recipe import Batch
+
+SIZE, PHOTOGRAPHS, STEPS = 128, 4, 2
+
+
+def share(rank: int, world: int, step: int) -> Batch:
+    generator = torch.Generator().manual_seed(step)
+    clean = torch.rand(PHOTOGRAPHS, 3, SIZE // 16, SIZE // 16, generator=generator)
+    clean = torch.nn.functional.interpolate(clean, SIZE)
+    labels = (torch.rand(PHOTOGRAPHS, 3, generator=generator) > 0.5).float()
+    own = slice(rank * PHOTOGRAPHS // world, (rank + 1) * PHOTOGRAPHS // world)
+    mask = torch.zeros(PHOTOGRAPHS, 1, SIZE, SIZE)
+    return Batch(clean=clean[own], damaged=1 - clean[own], mask=mask[own], labels=labels[own])
+
+
+def main(rank: int, world: int, meeting: str, name: str, params: str, out: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
+    torch.manual_seed(0)
+    entry = CATALOGUE[name]
+    recipe = entry.recipe(entry.params(**json.loads(params)), 3, SIZE)
+    losses: list[dict[str, float]] = []
+    for phase in recipe.phases(DistributedDataParallel if world > 1 else lambda module: module):
+        for step in range(STEPS):
+            found = phase.step(share(rank, world, step))
+            losses.append({f"{phase.name}/{key}": float(value) for key, value in found.items()})
+        for _ in range(rank + 1):  # the last worker has more to look at: no one may wait for another
+            phase.validate(share(0, PHOTOGRAPHS, 9))
+    state = recipe.state_dict()
+    weights = {f"{part}.{key}": value for part in ("generator", "discriminator") for key, value in state[part].items()}
+    torch.save({"losses": losses, "weights": weights}, Path(out) / f"{rank}-of-{world}.pt")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
