@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
-from ray.serve import Application
+from ray.serve import Application, Deployment
 
 from models.task import Task
 from serving.deployments import Batching, Following, Gateway, ModelDeployment
@@ -37,19 +37,25 @@ def build(args: AppArgs) -> Application:
     following = Following(args.alias, tracking_uri(), args.cache.resolve(), args.poll_seconds)
     batching = Batching(args.batch_photographs, args.batch_wait_seconds, args.max_pixels)
     restorer, colorizer = (
-        serve.deployment(ModelDeployment)
-        .options(
-            name=task.model,
-            max_ongoing_requests=2 * args.batch_photographs,  # one batch at work, the next one gathering
-            max_queued_requests=32,
-            graceful_shutdown_timeout_s=args.deadline_seconds,
-            health_check_period_s=5,
-            health_check_timeout_s=30,
-        )
-        .bind(task, following, batching, args.threads)
-        for task in (Task.RESTORE, Task.COLORIZE)
+        _model(args, task).bind(task, following, batching, args.threads) for task in (Task.RESTORE, Task.COLORIZE)
     )
-    gateway = serve.deployment(Gateway).options(
+    limits = Limits(args.max_upload_bytes, args.max_pixels, args.deadline_seconds)
+    return _gateway(args).bind(restorer, colorizer, limits)
+
+
+def _model(args: AppArgs, task: Task) -> Deployment:
+    return serve.deployment(
+        name=task.model,
+        max_ongoing_requests=2 * args.batch_photographs,  # one batch at work, the next one gathering
+        max_queued_requests=32,
+        graceful_shutdown_timeout_s=args.deadline_seconds,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+    )(ModelDeployment)
+
+
+def _gateway(args: AppArgs) -> Deployment:
+    return serve.deployment(
         name="gateway",
         ray_actor_options={"num_cpus": 0},  # it waits for the models: their cores are counted there
         max_ongoing_requests=64,  # wide, or a few slow uploads starve the others
@@ -57,6 +63,4 @@ def build(args: AppArgs) -> Application:
         graceful_shutdown_timeout_s=args.deadline_seconds,
         health_check_period_s=5,
         health_check_timeout_s=30,
-    )
-    limits = Limits(args.max_upload_bytes, args.max_pixels, args.deadline_seconds)
-    return gateway.bind(restorer, colorizer, limits)
+    )(Gateway)

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.handle import DeploymentHandle
 
 from models.task import Task
 from serving.follower import Follower, Loaded
@@ -59,7 +61,8 @@ class Batching:
 
     @staticmethod
     def _area(job: Job) -> int:
-        return job.pixels.shape[0] * job.pixels.shape[1]
+        height, width = job.pixels.shape[:2]
+        return int(height * width)
 
 
 class ModelDeployment:
@@ -119,7 +122,7 @@ class ModelDeployment:
 class Gateway:
     """HTTP in front of the models; the routes are `serving.gateway`'s."""
 
-    def __init__(self, restorer: DeploymentHandle, colorizer: DeploymentHandle, limits: Limits) -> None:
+    def __init__(self, restorer: DeploymentHandle[Any], colorizer: DeploymentHandle[Any], limits: Limits) -> None:
         self._handles = {Task.RESTORE: restorer, Task.COLORIZE: colorizer}
         self._limits = limits
 
@@ -130,26 +133,35 @@ class Gateway:
         self, tasks: Sequence[Task], pixels: NDArray[np.uint8], mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.uint8], dict[Task, str]]:
         """The picture after the tasks, and what made it; a response is passed on unawaited from model to model."""
-        responses: list[DeploymentResponse] = []
-        job: Job | DeploymentResponse = Job(pixels, mask)
+        responses: list[Any] = []  # DeploymentResponse, whose types Ray leaves open
+        job: Any = Job(pixels, mask)
         for task in tasks:
             job = self._handles[task].remote(job)
             responses.append(job)
         try:
-            done: Job = await responses[-1]
+            with _losses_refused():
+                done: Job = await responses[-1]
         except asyncio.CancelledError:
             for response in responses:
                 response.cancel()
             raise
-        except BackPressureError as error:
-            raise Refusal(503, "overloaded", "too many photographs are waiting; try again", _RETRY_AFTER) from error
-        except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
-            raise Refusal(503, "interrupted", "the model's process was lost; try again", _RETRY_AFTER) from error
         return done.pixels, done.made_by
 
     async def states(self) -> dict[Task, list[ModelState]]:
         """What every replica of every model serves."""
-        answers = await asyncio.gather(
-            *(handle.broadcast("state").results_async() for handle in self._handles.values())
-        )
+        with _losses_refused():
+            answers = await asyncio.gather(
+                *(handle.broadcast("state").results_async() for handle in self._handles.values())
+            )
         return dict(zip(self._handles, answers, strict=True))
+
+
+@contextmanager
+def _losses_refused() -> Iterator[None]:
+    """Serve's own troubles as Refusal 503: the client can try again."""
+    try:
+        yield
+    except BackPressureError as error:
+        raise Refusal(503, "overloaded", "too many photographs are waiting; try again", _RETRY_AFTER) from error
+    except (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
+        raise Refusal(503, "interrupted", "the model has no running process now; try again", _RETRY_AFTER) from error
