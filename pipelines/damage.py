@@ -6,6 +6,7 @@ albumentations has are its own; docs/damage.md says which, and what the mask mea
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +39,9 @@ def damage(photo: Photo, params: Damage, seed: int, epoch: int, index: int) -> t
     mask = np.zeros(photo.shape[:2], np.bool_)
     if params.severity == 0:
         return damaged, mask
-    for kind in KINDS:
+    chances = np.random.default_rng([seed, epoch, index]).random(len(KINDS))
+    for kind in (kind for kind, chance in zip(KINDS, chances, strict=True) if chance < getattr(params, kind)):
         rng = np.random.default_rng([seed, epoch, index, int.from_bytes(kind.encode())])
-        if rng.random() >= getattr(params, kind):
-            continue
         if kind in DEFECTS:
             DEFECTS[kind](damaged, mask, rng, params.severity)
         else:
@@ -55,7 +55,7 @@ def blur(photo: Photo, rng: Generator, severity: float) -> Photo:
     if rng.random() < 0.25:
         taps = 3 + 2 * round(0.012 * reach)
         return _apply(albumentations.MotionBlur(blur_limit=(taps, taps), p=1), photo, rng)
-    sigma = 0.3 + 0.009 * reach
+    sigma = 0.3 + 0.007 * reach
     return _apply(albumentations.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1), photo, rng)
 
 
@@ -75,10 +75,12 @@ def halftone(photo: Photo, rng: Generator, severity: float) -> Photo:
 
 def grain(photo: Photo, rng: Generator, severity: float) -> Photo:
     """The emulsion's grain, the same in every channel; larger in larger pictures."""
-    strength = severity * rng.uniform(0.04, 0.1)
-    coarse = float(np.clip(160 / min(photo.shape[:2]), 0.25, 1))
-    noise = albumentations.GaussNoise(std_range=(strength, strength), per_channel=False, noise_scale_factor=coarse, p=1)
-    return _apply(noise, photo, rng)
+    height, width = photo.shape[:2]
+    fine = min(1.0, 160 / min(height, width))
+    noise = rng.standard_normal((math.ceil(fine * height), math.ceil(fine * width)), np.float32)
+    noise *= np.float32(255 * severity * rng.uniform(0.04, 0.1))
+    noise = np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.add(photo, cv2.merge([noise] * 3), dtype=cv2.CV_8U), np.uint8)
 
 
 def sepia(photo: Photo, rng: Generator, severity: float) -> Photo:
@@ -99,16 +101,12 @@ def fading(photo: Photo, rng: Generator, severity: float) -> Photo:
 
 
 def exposure(photo: Photo, rng: Generator, severity: float) -> Photo:
-    """Light that fell unevenly: a slope across the picture, a corner or a patch of it, and all of it over or under."""
+    """Light that fell unevenly, from a side, a corner or in a patch, on a photograph that is over- or underexposed."""
     strength = max(0.01, 0.2 * severity**0.5 * rng.uniform(0.7, 1))  # albumentations takes 0.01 to 0.2
-    even = (strength, strength)
-    slope = albumentations.Illumination(mode="linear", intensity_range=even, angle_range=(0, 360), p=1)
-    patch = albumentations.Illumination(mode=rng.choice(["corner", "gaussian"]), intensity_range=even, p=1)
-    gamma = round(100 * float(np.exp(rng.choice([-2.0, 2.0]) * strength)))
-    whole = albumentations.RandomGamma(gamma_limit=(gamma, gamma), p=1)
-    for transform in (slope, patch, whole):
-        photo = _apply(transform, photo, rng)
-    return photo
+    shape = rng.choice(["linear", "corner", "gaussian"], p=[0.6, 0.2, 0.2])
+    light = albumentations.Illumination(mode=shape, intensity_range=(strength, strength), angle_range=(0, 360), p=1)
+    gamma = round(100 * math.exp(rng.choice([-2, 2]) * strength))
+    return _apply(albumentations.RandomGamma(gamma_limit=(gamma, gamma), p=1), _apply(light, photo, rng), rng)
 
 
 def stains(photo: Photo, rng: Generator, severity: float) -> Photo:
@@ -132,7 +130,9 @@ def stains(photo: Photo, rng: Generator, severity: float) -> Photo:
 def jpeg(photo: Photo, rng: Generator, severity: float) -> Photo:
     """Saved at a quality from 60 down to 8."""
     quality = round(60 - 52 * severity * rng.uniform(0.6, 1))
-    return _apply(albumentations.ImageCompression(quality_range=(quality, quality), p=1), photo, rng)
+    compress = albumentations.ImageCompression(quality_range=(quality, quality), p=1)
+    # it hands the pixels to OpenCV as they are, and OpenCV takes them for BGR: chroma would be that of other colours
+    return np.ascontiguousarray(_apply(compress, photo[..., ::-1], rng)[..., ::-1])
 
 
 TONES: dict[str, Callable[[Photo, Generator, float], Photo]] = {

@@ -43,7 +43,7 @@ def scratches(photo: Photo, mask: Mask, rng: Generator, severity: float) -> None
         heading = main + scratch.normal(0, spread)
         path = wander(scratch, _anywhere(scratch, photo), heading, length, 0.02, max(1.5, 0.012 * size))
         taper = np.sin(np.linspace(0.1, np.pi - 0.1, len(path))) ** 0.5
-        width = (0.5 + severity) * scratch.lognormal(-6.0, 0.5) * size
+        width = (0.5 + severity) * scratch.lognormal(-6.15, 0.5) * size
         canvas = dark if scratch.random() < 0.2 else bright
         widths = width * taper * uneven(scratch, len(path), 0.4)
         stroke(scratch, canvas, path, widths, scratch.uniform(0.5, 1.0), 0.55 + 0.45 * severity)
@@ -64,7 +64,7 @@ def creases(photo: Photo, mask: Mask, rng: Generator, severity: float) -> None:
         width = (0.5 + severity) * crease.uniform(0.003, 0.008) * size
         widths = width * uneven(crease, len(path), 0.7)
         stroke(crease, canvas, path, widths, 0.4 + 0.55 * severity, 1.0)
-        for branch in crease.spawn(int(crease.integers(0, 7))):
+        for branch in crease.spawn(1 + int(severity * crease.uniform(0, 12))):
             _branch(branch, canvas, path, width, size)
         _shade_fold(shade, path * small, size * small)
     soft = cv2.GaussianBlur(shade, (0, 0), max(0.7, 0.012 * size * small))
