@@ -11,10 +11,13 @@ Normalization = Literal["batch", "instance"]
 Norm = Callable[[int], nn.Module]
 
 
-def norm_layers(normalization: str) -> Norm:
-    """Makes normalisation layers of a number of channels. `instance` makes a photograph's result its own alone."""
+def norm_layers(normalization: str, momentum: float = 0.1) -> Norm:
+    """Makes normalisation layers of a number of channels. `instance` makes a photograph's result its own alone.
+
+    `momentum` is how fast batch norm's running statistics, which it uses in eval mode, follow the batches.
+    """
     if normalization == "batch":
-        return nn.BatchNorm2d
+        return lambda channels: nn.BatchNorm2d(channels, momentum=momentum)
     if normalization == "instance":
         return lambda channels: nn.InstanceNorm2d(channels, affine=True)
     raise ValueError(f"normalization is {normalization!r}; it must be 'batch' or 'instance'")

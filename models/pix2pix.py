@@ -17,6 +17,7 @@ from models.blocks import Normalization, down, initialize, norm_layers, up
 from models.recipe import Batch, Phase, Prepare
 from models.task import Task
 
+MOMENTUM = 0.5  # of the discriminator's norms: frozen, it must judge by the statistics it has just learned with
 LEVELS = 6  # halvings of the U-Net: a side must be a multiple of 2 ** 6
 
 
@@ -88,7 +89,7 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, inputs: int, width: int, normalization: str) -> None:
         super().__init__()
-        norm = norm_layers(normalization)
+        norm = norm_layers(normalization, MOMENTUM)
         w = width
         self.layers = nn.Sequential(
             down(inputs, w, None),

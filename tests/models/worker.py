@@ -1,11 +1,12 @@
 """One of several workers that train a tiny recipe with DistributedDataParallel over gloo; started by test_workers.py.
 
-Arguments: rank, number of workers, a file to meet at, recipe, its params as JSON, folder for what came of it.
+Arguments: rank, number of workers, a file to meet at, cases as JSON (name -> recipe, params), folder for the results.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
@@ -27,12 +28,10 @@ def share(rank: int, world: int, step: int) -> Batch:
     return Batch(clean=clean[own], damaged=1 - clean[own], mask=mask[own], labels=labels[own])
 
 
-def main(rank: int, world: int, meeting: str, name: str, params: str, out: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
+def train(name: str, params: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     torch.manual_seed(0)
     entry = CATALOGUE[name]
-    recipe = entry.recipe(entry.params(**json.loads(params)), 3, SIZE)
+    recipe = entry.recipe(entry.params(**params), 3, SIZE)
     losses: list[dict[str, float]] = []
     for phase in recipe.phases(DistributedDataParallel if world > 1 else lambda module: module):
         for step in range(STEPS):
@@ -42,7 +41,14 @@ def main(rank: int, world: int, meeting: str, name: str, params: str, out: str) 
             phase.validate(share(0, PHOTOGRAPHS, 9))
     state = recipe.state_dict()
     weights = {f"{part}.{key}": value for part in ("generator", "discriminator") for key, value in state[part].items()}
-    torch.save({"losses": losses, "weights": weights}, Path(out) / f"{rank}-of-{world}.pt")
+    return {"losses": losses, "weights": weights}
+
+
+def main(rank: int, world: int, meeting: str, cases: str, out: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
+    results = {case: train(name, params, rank, world) for case, (name, params) in json.loads(cases).items()}
+    torch.save(results, Path(out) / f"{rank}-of-{world}.pt")
     distributed.destroy_process_group()
 
 
