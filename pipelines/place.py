@@ -89,8 +89,7 @@ def _shared(device: torch.device, network: nn.Module) -> nn.Module:
     network = _on(device, network)
     if device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    # Buffers are not broadcast: a GAN runs its discriminator twice before one backward pass, and a broadcast in
-    # between changes what the first pass saved.
+    # Batch norm's running statistics stay each worker's own: rank 0's are saved, as `validate` measured them.
     return DistributedDataParallel(
-        network, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+        network, device_ids=[device] if device.type == "cuda" else None, forward_sync_buffers=False
     )

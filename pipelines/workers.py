@@ -22,6 +22,7 @@ for setting, value in {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_COLOR_PREFIX": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else each line of a worker comes twice
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -30,6 +31,9 @@ for setting, value in {
 
 import ray  # noqa: E402  (it reads the settings above when it is imported)
 import ray.train.torch  # noqa: E402
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback  # noqa: E402
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE  # noqa: E402
+from ray.train.v2.api import data_parallel_trainer  # noqa: E402
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig  # noqa: E402
 from ray.train.v2.api.exceptions import TrainingFailedError  # noqa: E402
 
@@ -59,8 +63,8 @@ def fit(job: Job, photographs: Photographs, validation: Photographs, tracking: s
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"order": _Order(job, ray.put((photographs, validation)), tracking, run_id)},
-            scaling_config=scaling(ray.cluster_resources()),
-            run_config=RunConfig(
+            scaling_config=scaling(ray.cluster_resources()),  # type: ignore[no-untyped-call]
+            run_config=RunConfig(  # type: ignore[arg-type]  # the stub is of Train v1
                 # Ray resumes whatever it finds under a name: each start has its own, resuming is ours.
                 name=f"{job.run}-{time.time_ns()}",
                 storage_path=str(storage),
@@ -102,8 +106,22 @@ def _start_ray() -> None:
             runtime_env={"py_modules": [str(root / "models"), str(root / "pipelines")]}, logging_level=logging.ERROR
         )
     else:
-        ray.init("local", include_dashboard=False, logging_level=logging.ERROR)
+        # The cleaner asks the dashboard every second whether the controller lives, and says each second that it has
+        # no dashboard. A Ray of our own ends with us and leaves nothing to clean.
+        vars(data_parallel_trainer)["PlacementGroupCleanerCallback"] = _NoCleaner
+        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.ERROR)
+    # Ray Train's helpers look for "the" Ray of this machine, and fail where a service is running beside us.
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
     signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
+
+
+class _NoCleaner(PlacementGroupCleanerCallback):
+    def after_controller_start(self, train_run_context: object) -> None:
+        """Start no cleaner."""
+
+    def after_worker_group_start(self, worker_group: object) -> None:
+        """Tell none."""
 
 
 def _worker(config: dict[str, _Order]) -> None:
