@@ -125,6 +125,21 @@ def test_every_kind_does_more_when_more_severe(kind: str) -> None:
     assert 0 < changes[0] < changes[1] < changes[2] < changes[3], changes
 
 
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_a_more_severe_picture_has_the_milder_ones_defects(kind: str) -> None:
+    for index in CASES:
+        mild, severe = (damage(scene(), only(kind, severity), 0, 0, index)[1] for severity in (0.3, 0.9))
+        assert severe[mild].mean() > 0.85
+        assert severe.sum() > mild.sum()
+
+
+def test_jpeg_tells_red_from_blue() -> None:
+    damaged, _ = damage(scene(), only("jpeg"), 0, 0, 0)
+    bgr = np.ascontiguousarray(scene()[..., ::-1])
+    saved = [cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for quality in range(8, 61)]
+    assert any(np.array_equal(cv2.imdecode(one, cv2.IMREAD_COLOR_RGB), damaged) for one in saved)
+
+
 @pytest.mark.parametrize("kind", TONES)
 def test_a_tone_destroys_nothing(kind: str) -> None:
     for index in CASES:
