@@ -137,7 +137,8 @@ def test_jpeg_tells_red_from_blue() -> None:
     damaged, _ = damage(scene(), only("jpeg"), 0, 0, 0)
     bgr = np.ascontiguousarray(scene()[..., ::-1])
     saved = [cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for quality in range(8, 61)]
-    assert any(np.array_equal(cv2.imdecode(one, cv2.IMREAD_COLOR_RGB), damaged) for one in saved)
+    opened = [cv2.imdecode(one, cv2.IMREAD_COLOR_RGB) for one in saved]
+    assert any(one is not None and np.array_equal(one, damaged) for one in opened)
 
 
 @pytest.mark.parametrize("kind", TONES)
