@@ -1,0 +1,1 @@
+"""The hand that paints the embedded sample: a canvas, what stands in nature, and scenes put together from it."""
