@@ -141,7 +141,8 @@ def _grey(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The photograph's L alone: what a colorizer is given, as a picture."""
     lab = rgb_to_lab(to_tensor(photo)[None])
     lab[:, 1:] = 0
-    return np.asarray(to_photo(lab_to_rgb(lab)[0], np.dtype(np.uint8)), np.uint8)
+    grey = to_photo(lab_to_rgb(lab)[0], np.uint8)
+    return np.repeat(grey[:, :, 1:2], 3, axis=2)  # equal but for rounding: a grey photograph has no colour at all
 
 
 def encode(picture: NDArray[np.uint8]) -> bytes:

@@ -76,9 +76,7 @@ def promote(registry: Registry, version: Version, lift: float, frozen: FrozenSet
         _crown(registry, version)
         return f"{name} is champion already; its PSNR lift is {lift:+.3f} dB"
     if PROMOTED_TAG in version.tags:
-        return (
-            f"{name} stays what it is: it was champion before {registry.model}/{champion.number}; bring it back by hand"
-        )
+        return f"{name} was champion before {registry.model}/{champion.number} and is brought back by hand only"
     try:
         best = _champions_lift(registry, champion, frozen, batch)
     except StageError as error:

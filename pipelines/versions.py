@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
-from mlflow.entities import Param
+from mlflow.entities import LoggedModelStatus, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -33,6 +33,7 @@ PACKAGES = ("annotated-types", "mlflow", "numpy", "opencv-python-headless", "pan
 
 _CODE = Path(__file__).with_name("pyfunc.py")
 _PARAMS_A_BATCH = 100
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
 
 
 @dataclass(frozen=True)
@@ -95,26 +96,29 @@ class Registry:
         self._client.set_model_version_tag(self.model, str(version.number), key, value)
 
     def download(self, version: Version, folder: Path) -> Path:
-        """The version's bundle, fetched into `folder`; OSError or MlflowException where it is gone."""
-        uri = f"models:/{self.model}/{version.number}"
-        fetched = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=tracking.address())
+        """The version's bundle, fetched into `folder`; OSError where it cannot be had."""
+        uri, address = f"models:/{self.model}/{version.number}", tracking.address()
+        try:
+            fetched = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=address)
+        except MlflowException as error:
+            raise OSError(f"{uri} cannot be fetched: {error.message}") from error
         return Path(fetched) / "artifacts" / BUNDLE
 
     def _logged(self, run_id: str, bundle_sha256: str) -> str | None:
         experiment = self._client.get_run(run_id).info.experiment_id
-        query = f"tags.`{BUNDLE_TAG}` = '{bundle_sha256}' and status = 'READY'"
-        found = self._client.search_logged_models([experiment], query)
-        return str(found[0].model_id) if found else None
+        found = self._client.search_logged_models([experiment], f"tags.`{BUNDLE_TAG}` = '{bundle_sha256}'")
+        whole = [one.model_id for one in found if one.status == LoggedModelStatus.READY]
+        return str(whole[0]) if whole else None
 
     def _log(self, bundle: Path, run_id: str, tags: Mapping[str, str], example: Mapping[str, bytes]) -> str:
-        mlflow.set_tracking_uri(tracking.address())
-        mlflow.set_experiment(experiment_id=self._client.get_run(run_id).info.experiment_id)
+        experiment = self._client.get_run(run_id).info.experiment_id
+        model = self._client.create_logged_model(experiment, self.model, source_run_id=run_id, tags=dict(tags))
         with TemporaryDirectory() as scratch:
             # MLflow names the artifact's folder after the folder it comes from.
             shutil.copytree(bundle, Path(scratch) / BUNDLE)
-            logged = Model.log(
+            Model.log(
                 artifact_path=None,
-                name=self.model,
+                model_id=model.model_id,
                 flavor=mlflow.pyfunc,
                 run_id=run_id,  # leaves the run's status alone, which `start_run` would not
                 python_model=str(_CODE),
@@ -123,9 +127,8 @@ class Registry:
                 signature=_signature(),
                 input_example=pd.DataFrame({name: [value] for name, value in example.items()}),
                 pip_requirements=_requirements(PACKAGES),
-                tags=dict(tags),
             )
-        return str(logged.model_id)
+        return str(model.model_id)
 
 
 def log_params(run_id: str, params: Mapping[str, object]) -> None:
@@ -140,9 +143,6 @@ def run_tags(run_id: str) -> dict[str, str]:
     """The run's tags of ours."""
     tags = mlflow.MlflowClient(tracking.address()).get_run(run_id).data.tags
     return {key: value for key, value in tags.items() if key.startswith("autochrome.")}
-
-
-_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
 
 
 def _signature() -> ModelSignature:
