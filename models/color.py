@@ -11,7 +11,7 @@ RGB_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0
 WHITE = (0.95047, 1.0, 1.08883)
 XYZ_TO_RGB = tuple(map(tuple, torch.tensor(RGB_TO_XYZ, dtype=torch.float64).inverse().tolist()))
 GAMUT_STEPS = 12  # halvings of the interval in which a pixel's largest chroma lies: 1 / 4096 of it
-GAMUT_SLACK = 1e-4  # how far outside [0, 1] linear light may be and still count as inside
+GAMUT_SLACK = 5e-5  # how far outside [0, 1] linear light may be and still count as inside
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:

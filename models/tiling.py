@@ -73,14 +73,20 @@ def starts(length: int, size: int) -> list[int]:
 
 
 def weights(starts: list[int], size: int, length: int) -> list[Tensor]:
-    """Each tile's share along a side, (min(size, length),): a trapezoid; at every pixel the shares add up to 1."""
-    reach = min(size, length)
+    """Each tile's share along a side, (min(size, length),): at every pixel the shares add up to 1.
+
+    A share rises and falls along a ramp where there is a neighbour and ends flat where the photograph does.
+    """
+    reach, most = min(size, length), max(1, size // OVERLAP)
     position = torch.arange(reach, dtype=torch.float64)
-    ramp = torch.minimum(position + 1, reach - position).clamp(max=max(1, size // OVERLAP))
+    rising, falling = (position + 1).clamp(max=most), (reach - position).clamp(max=most)
+    flat = torch.full_like(position, most)
+    heights = [rising if i else flat for i in range(len(starts))]
+    heights[:-1] = [torch.minimum(height, falling) for height in heights[:-1]]
     total = torch.zeros(length, dtype=torch.float64)
-    for start in starts:
-        total[start : start + reach] += ramp
-    return [(ramp / total[start : start + reach]).float() for start in starts]
+    for start, height in zip(starts, heights, strict=True):
+        total[start : start + reach] += height
+    return [(h / total[start : start + reach]).float() for start, h in zip(starts, heights, strict=True)]
 
 
 def reflected(start: int, size: int, length: int) -> NDArray[np.intp]:
