@@ -26,7 +26,7 @@ from pipelines.decode import Looked, look
 from pipelines.packing import Row, Shards, Split, write_manifest
 from pipelines.params import Prepare, categories_params, prepare_params
 from pipelines.sources import Source
-from pipelines.stage import StageError, fresh_folder, stage
+from pipelines.stage import StageError, fresh_folder, leave_on_sigterm, stage
 
 DATA = Path("data")
 PREPARED = Path("build/prepared")
@@ -193,6 +193,7 @@ def _ray() -> Iterator[None]:
     """The cluster that RAY_ADDRESS names, or this machine's cores."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    leave_on_sigterm()
     try:
         yield
     finally:

@@ -39,7 +39,7 @@ def stage(name: str) -> Iterator[None]:
     Inside, SIGTERM (also sent when the parent dies) is SystemExit(143), and no other process is the same stage.
     A ParamsError or StageError becomes one line on stderr and SystemExit(1).
     """
-    signal.signal(signal.SIGTERM, _leave)
+    leave_on_sigterm()
     try:
         _die_with_parent()
         with _only_one(name):
@@ -49,6 +49,11 @@ def stage(name: str) -> Iterator[None]:
         raise SystemExit(1) from error
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def leave_on_sigterm() -> None:
+    """SIGTERM becomes SystemExit(143). Call it again after `ray.init`, whose own handler aborts the process."""
+    signal.signal(signal.SIGTERM, _leave)
 
 
 @contextmanager
