@@ -24,7 +24,7 @@ from pipelines.stage import StageError, fresh_folder, stage
 
 Scene = Callable[[Canvas], None]
 
-QUALITY = 84
+QUALITY = 87
 EXIF_ORIENTATION = 0x0112
 SIZES = ((256, 256), (288, 256), (320, 256), (340, 256), (256, 288), (256, 320), (300, 256), (352, 256))
 
@@ -173,10 +173,10 @@ def oddities(photographs: Sequence[Path]) -> dict[Path, str]:
     They are taken at even distances, so some lie in either half of the list. Needs 16 photographs or more.
     """
     step = len(photographs) // 8
-    truncated, copied, grey, faded, cmyk, turned, small = (photographs[step * (i + 1)] for i in range(7))
+    truncated, copied, grey, faded, cmyk, turned, small = photographs[step * 3 // 2 :: step][:7]
     picture = {path: np.asarray(Image.open(path).convert("RGB")) for path in (grey, faded, cmyk, turned, small)}
     truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size * 3 // 5])
-    original = photographs[step * 2 + 1]
+    original = photographs[step * 5 // 2 + 1]
     shutil.copyfile(original, copied)
     grey.write_bytes(encode(_grey(picture[grey])))
     pale = _grey(picture[faded])[..., None] * np.array([1.0, 0.99, 0.975])

@@ -117,9 +117,9 @@ def flower_field(canvas: Canvas) -> None:
     growth.woods(canvas, hour, line, 0.04, "dark", 0.3)
     kind = canvas.rng.random()
     land.meadow(canvas, hour, flat(canvas, ground), 0.1)
-    if kind < 0.45:
+    if kind < 0.35:
         land.furrows(canvas, hour, ground + 0.01, "8a68c0", "4c3f6b")
-    elif kind < 0.75:
+    elif kind < 0.65:
         growth.speckle(canvas, hour, ground + 0.02, ("d8281c", "e8402a", "c01c14"), 700)
         for y in sorted(canvas.between(0.72, 0.98) for _ in range(26)):
             growth.poppy(canvas, hour, (canvas.between(0, canvas.aspect), y), 0.01 + 0.1 * (y - 0.66))
