@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.blocks import Norm, norm_layers
 
 
-class WeightsError(Exception):
+class WeightsError(ValueError):
     """A file of published weights that is not what it should be; the message names file and cause."""
 
 
