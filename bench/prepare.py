@@ -55,11 +55,11 @@ def compare(raws: Sequence[bytes], params: Prepare) -> tuple[float, float]:
 
 
 def speed(way: Callable[[bytes], object], raws: Sequence[bytes]) -> float:
-    """Photographs per second."""
-    start = time.perf_counter()
+    """Photographs per second of this one thread's processor time, whatever else the machine does."""
+    start = time.process_time()
     for raw in raws:
         way(raw)
-    return len(raws) / (time.perf_counter() - start)
+    return len(raws) / (time.process_time() - start)
 
 
 def plainly(raw: bytes, params: Prepare) -> bytes:
