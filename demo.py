@@ -5,10 +5,7 @@ Writes build/demo.png (damaged, restored, colorized, true), says what was regist
 
 import io
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,12 +14,15 @@ from pathlib import Path
 
 import httpx
 import pyarrow as pa
+import ray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from ray import serve
+
+from serving.app import AppArgs, build
 
 PAIRS = Path("build/frozen/restore/pairs.arrow")
 REGISTERED = Path("build/registered")
 PICTURE = Path("build/demo.png")
-SERVE_LOG = Path("build/demo-serve.log")
 ROWS = 3
 SIDE = 256  # pixels of one photograph in the picture
 COLUMNS = ("damaged", "restored", "colorized", "true")
@@ -64,24 +64,19 @@ def _ask(client: httpx.Client, route: str, photo: Image.Image) -> Image.Image:
 
 @contextmanager
 def _service() -> Iterator[httpx.Client]:
-    """Ray Serve in a process group of its own, with a client for it; stopped at the end."""
+    """The application of `make serve` on a free port, with a client for it; stopped at the end."""
     port = _free_port()
-    print(f"Starting Ray Serve on http://127.0.0.1:{port} (its log: {SERVE_LOG})")
-    SERVE_LOG.parent.mkdir(parents=True, exist_ok=True)
-    with SERVE_LOG.open("wb") as log:
-        command = [sys.executable, "-m", "serving", "--port", str(port)]
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    print(f"Starting Ray Serve on http://127.0.0.1:{port}")
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
     try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(build(AppArgs()))
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
-            _wait_until_ready(client, server)
+            _wait_until_ready(client)
             yield client
     finally:
-        os.killpg(server.pid, signal.SIGINT)
-        try:
-            server.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        serve.shutdown()
+        ray.shutdown()
 
 
 def _free_port() -> int:
@@ -90,18 +85,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(client: httpx.Client) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            sys.exit(f"Ray Serve stopped while starting, exit status {server.returncode}; see {SERVE_LOG}")
-        try:
-            if all(model["state"] == "ready" for model in client.get("/v1/models").raise_for_status().json()["models"]):
-                return
-        except httpx.HTTPError:
-            pass
+    while True:
+        models = client.get("/v1/models").raise_for_status().json()["models"]
+        replicas = [replica for model in models for replica in model["replicas"]]
+        if all(replica["state"] == "ready" for replica in replicas):
+            return
+        if time.monotonic() > deadline:
+            sys.exit(f"The models were not ready after {START_SECONDS} seconds: {replicas}")
         time.sleep(1)
-    sys.exit(f"Ray Serve was not ready after {START_SECONDS} seconds; see {SERVE_LOG}")
 
 
 def _draw(rows: list[list[Image.Image]]) -> Image.Image:
