@@ -41,13 +41,14 @@ def register(
     StageError where the bundle cannot be read or its evaluation is of another bundle or another frozen set.
     """
     config, frozen = open_bundle(recipe, bundle, batch).config, FrozenSet.open(frozen_folder)
-    metrics = _metrics(evaluation, digest(bundle), frozen, recipe)
+    bundle_sha256 = digest(bundle)
+    metrics = _metrics(evaluation, bundle_sha256, frozen, recipe)
     registry = Registry(config.task.model)
     measured = json.dumps({"frozen_sha256": frozen.sha256, **metrics})
-    version = registry.find(digest(bundle))
+    version = registry.find(bundle_sha256)
     if version is None:
         run_id = _run(config, metrics, evaluation)
-        tags = _lineage(config, run_id) | {BUNDLE_TAG: digest(bundle), METRICS_TAG: measured}
+        tags = _lineage(config, run_id) | {BUNDLE_TAG: bundle_sha256, METRICS_TAG: measured}
         version = registry.add(bundle, run_id, tags, _example(next(iter(frozen)), config.task))
     elif version.tags.get(METRICS_TAG) != measured:
         registry.tag(version, METRICS_TAG, measured)
@@ -61,7 +62,7 @@ def register(
         "aliases": registry.aliases(version),
         "verdict": verdict,
         "run": config.run,
-        "bundle_sha256": digest(bundle),
+        "bundle_sha256": bundle_sha256,
         "metrics": metrics,
     }
 
@@ -130,7 +131,7 @@ def _metrics(evaluation: Path, bundle_sha256: str, frozen: FrozenSet, recipe: st
 def _run(config: Config, metrics: Mapping[str, Any], evaluation: Path) -> str:
     """The training's MLflow run; made here for a bundle that was trained where there is no MLflow."""
     run_id = tracking.find_run(config.run)
-    if run_id is None or versions.run_tags(run_id)["autochrome.stage"] == "register":
+    if run_id is None or versions.run_tags(run_id).get("autochrome.stage") == "register":
         params = json.dumps(config.params, sort_keys=True)
         tags = {
             "autochrome.recipe": config.recipe,
@@ -141,7 +142,7 @@ def _run(config: Config, metrics: Mapping[str, Any], evaluation: Path) -> str:
         }
         files = sorted(evaluation.iterdir())
         run_id = tracking.log_evaluation(config.run, tags, dict(flat(metrics)), files)
-        versions.log_params(run_id, config.params)
+        versions.complete_run(run_id, config.params)
     return run_id
 
 
@@ -151,7 +152,7 @@ def _lineage(config: Config, run_id: str) -> dict[str, str]:
     return {
         "autochrome.recipe": config.recipe,
         "autochrome.run": config.run,
-        **{key: of_run[key] for key in kept},
+        **{key: of_run[key] for key in kept if key in of_run},
     }
 
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
-from mlflow.entities import LoggedModelStatus, Param
+from mlflow.entities import LoggedModelStatus, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -131,12 +131,13 @@ class Registry:
         return str(model.model_id)
 
 
-def log_params(run_id: str, params: Mapping[str, object]) -> None:
-    """Logs `params` in the run."""
+def complete_run(run_id: str, params: Mapping[str, object]) -> None:
+    """Logs the params of a training that had no MLflow, and ends its run as FINISHED; again does no harm."""
     client = mlflow.MlflowClient(tracking.address())
     every = [Param(name, str(value)) for name, value in params.items()]
     for first in range(0, len(every), _PARAMS_A_BATCH):
         client.log_batch(run_id, params=every[first : first + _PARAMS_A_BATCH])
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
 
 
 def run_tags(run_id: str) -> dict[str, str]:

@@ -106,7 +106,8 @@ def test_loaded_elsewhere_it_answers_what_was_measured(line: Path, tmp_path: Pat
 
 @pytest.fixture
 def model(line: Path) -> tuple[BundleModel, PythonModelContext]:
-    context = PythonModelContext({"bundle": str(line / evaluate.BUNDLES / "pix2pix")}, {})
+    bundle = str(line / evaluate.BUNDLES / "pix2pix")
+    context = PythonModelContext({"bundle": bundle}, {})  # type: ignore[no-untyped-call]
     restorer = BundleModel()
     restorer.load_context(context)
     return restorer, context
@@ -137,7 +138,8 @@ def test_sixteen_bits_stay_sixteen(model: tuple[BundleModel, PythonModelContext]
     answer = model[0].predict(model[1], pd.DataFrame({"photo": [deep]}))["photo"][0]
     read = cv2.imdecode(np.frombuffer(answer, np.uint8), cv2.IMREAD_UNCHANGED)
     assert read is not None
-    assert (read.dtype, read.shape) == (np.uint16, (64, 64, 3))
+    assert read.shape == (64, 64, 3)
+    assert read.dtype.itemsize == 2
 
 
 def test_base64_is_taken_for_the_bytes_it_stands_for(model: tuple[BundleModel, PythonModelContext]) -> None:

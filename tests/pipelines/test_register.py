@@ -83,7 +83,16 @@ def test_a_bundle_trained_without_mlflow_gets_a_run() -> None:
     assert "test/psnr" in run.data.metrics
 
 
-def test_the_training_s_run_is_used_and_its_status_is_left_alone() -> None:
+def test_a_run_that_a_killed_registration_left_running_is_completed() -> None:
+    examined(0)
+    run_id = tracking.start_or_continue("pix2pix-0", {"autochrome.stage": "register"})
+    exam.registered("pix2pix")
+    run = MlflowClient(tracking.address()).get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["batch"] == "16"
+
+
+def test_the_run_of_the_training_is_used_and_its_status_is_left_alone() -> None:
     examined(0)
     tags = {"autochrome.stage": "train", "autochrome.git_commit": "c0ffee", "autochrome.params_hash": "p"}
     run_id = tracking.start_or_continue("pix2pix-0", tags | {"autochrome.data": "{}", "autochrome.recipe": "pix2pix"})

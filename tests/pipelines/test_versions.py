@@ -8,7 +8,7 @@ from mlflow.entities import LoggedModelStatus
 from models.bundle import digest
 from pipelines import tracking
 from pipelines.freeze import encode
-from pipelines.versions import BUNDLE_TAG, Registry, Version, log_params, run_tags
+from pipelines.versions import BUNDLE_TAG, Registry, Version, complete_run, run_tags
 from tests.pipelines import exam
 
 
@@ -70,9 +70,11 @@ def test_a_model_that_a_killed_process_left_half_logged_is_not_taken_up() -> Non
     assert client.get_model_version("restorer", "1").source != f"models:/{half.model_id}"
 
 
-def test_params_and_tags_of_a_run() -> None:
+def test_a_run_is_completed_once_or_twice() -> None:
     run_id = tracking.start_or_continue("pix2pix-1", {"autochrome.recipe": "pix2pix"})
-    log_params(run_id, {f"number{index}": index for index in range(150)})
-    log_params(run_id, {"number7": 7})
-    assert len(MlflowClient(tracking.address()).get_run(run_id).data.params) == 150
+    complete_run(run_id, {f"number{index}": index for index in range(150)})
+    complete_run(run_id, {"number7": 7})
+    run = MlflowClient(tracking.address()).get_run(run_id)
+    assert len(run.data.params) == 150
+    assert run.info.status == "FINISHED"
     assert run_tags(run_id) == {"autochrome.recipe": "pix2pix", "autochrome.run": "pix2pix-1"}
