@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import httpx
 import pyarrow as pa
 import ray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, ImageStat
 from ray import serve
 
 from serving.app import AppArgs, build
@@ -40,10 +41,11 @@ def main() -> None:
 def _held_out(count: int) -> Iterator[tuple[Image.Image, Image.Image]]:
     """Damaged grey photographs of the frozen test set, each with the true one."""
     with pa.memory_map(str(PAIRS)) as source:
-        table = pa.ipc.open_file(source).read_all().slice(0, count)
-    for row in table.to_pylist():
-        damaged = ImageOps.grayscale(Image.open(io.BytesIO(row["input"])))
-        yield damaged, Image.open(io.BytesIO(row["clean"]))
+        rows = pa.ipc.open_file(source).read_all().to_pylist()
+    pairs = ((Image.open(io.BytesIO(row["input"])), Image.open(io.BytesIO(row["clean"]))) for row in rows)
+    in_colour = ((damaged, true) for damaged, true in pairs if ImageStat.Stat(true.convert("HSV")).mean[1] > 0)
+    for damaged, true in islice(in_colour, count):
+        yield ImageOps.grayscale(damaged), true
 
 
 def _row(client: httpx.Client, damaged: Image.Image, true: Image.Image) -> list[Image.Image]:

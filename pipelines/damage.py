@@ -26,6 +26,18 @@ from pipelines.strokes import Canvas, Mask, Photo, fill, outline
 STAIN = 192  # longest side of the small picture on which stains are drawn, pixels
 
 
+def pair(photo: Photo, params: Damage, seed: int, epoch: int, index: int) -> tuple[Photo, Photo, Mask]:
+    """What restoring should give back, the photograph made old, and the mask of its destroyed pixels.
+
+    A share `params.monochrome` of the photographs is black-and-white before it ages, as most old ones are: there the
+    truth is black-and-white too, and a restorer learns to repair without inventing colour. Otherwise as `damage`.
+    """
+    chance = np.random.default_rng([seed, epoch, index, int.from_bytes(b"monochrome")]).random()
+    truth = cv2.merge([cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)] * 3) if chance < params.monochrome else photo
+    truth = np.asarray(truth, np.uint8)
+    return truth, *damage(truth, params, seed, epoch, index)
+
+
 def damage(photo: Photo, params: Damage, seed: int, epoch: int, index: int) -> tuple[Photo, Mask]:
     """The photograph made old, and the mask of its destroyed pixels.
 

@@ -81,15 +81,15 @@ class FrozenSet:
             yield Pair(clean, photo, mask, values["source"])
 
 
-def freeze(task: Task, params: Freeze, damage: Damage, prepared: Path, target: Path) -> dict[str, Any]:
-    """Chooses and damages, writes the folder `target` and returns its report.
+def freeze(task: Task, params: Freeze, damage: Damage | None, prepared: Path, target: Path) -> dict[str, Any]:
+    """Chooses, damages or (where `damage` is None) makes grey, writes the folder `target` and returns its report.
 
     StageError where the test split of `params.data` is empty.
     """
     sets = [prepared / name for name in params.data]
     photographs = Photographs.open(sets, "test")
     chosen = _choice(photographs.table["sha256"].to_pylist(), params.photographs, params.seed)
-    rows = [_row(number, photographs, index, task, damage, params.seed) for number, index in enumerate(chosen)]
+    rows = [_row(number, photographs, index, damage, params.seed) for number, index in enumerate(chosen)]
     with fresh_folder(target) as folder:
         path = folder / "pairs.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
@@ -114,9 +114,9 @@ def _choice(hashes: Sequence[str], photographs: int, seed: int) -> list[int]:
     return [rows[content] for content in drawn[:photographs]]
 
 
-def _row(number: int, photographs: Photographs, index: int, task: Task, damage: Damage, seed: int) -> dict[str, Any]:
-    clean, content = photographs.photo(index), str(photographs.table["sha256"][index].as_py())
-    photo, mask = _question(clean, content, task, damage, seed)
+def _row(number: int, photographs: Photographs, index: int, damage: Damage | None, seed: int) -> dict[str, Any]:
+    content = str(photographs.table["sha256"][index].as_py())
+    clean, photo, mask = _question(photographs.photo(index), content, task, damage, seed)
     return {
         "index": number,
         "clean": encode(clean),
@@ -128,13 +128,14 @@ def _row(number: int, photographs: Photographs, index: int, task: Task, damage: 
 
 
 def _question(
-    clean: NDArray[np.uint8], content: str, task: Task, params: Damage, seed: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    photo: NDArray[np.uint8], content: str, params: Damage | None, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    """The truth, what is asked about it, and which pixels were destroyed."""
     if task is Task.COLORIZE:
-        return _grey(clean), np.zeros(clean.shape[:2], np.bool_)
-    from pipelines.damage import damage  # albumentations takes a second that colorizing need not wait for
+        return photo, _grey(photo), np.zeros(photo.shape[:2], np.bool_)
+    from pipelines.damage import pair  # albumentations takes a second that colorizing need not wait for
 
-    return damage(clean, params, seed, 0, int(content[:8], 16))
+    return pair(photo, params, seed, 0, int(content[:8], 16))
 
 
 def _grey(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -167,7 +168,8 @@ def main() -> None:
     parser.add_argument("task", choices=[str(task) for task in Task])
     task = Task(parser.parse_args().task)
     with stage(f"freeze@{task}"):
-        report = freeze(task, freeze_params(task), damage_params(), PREPARED, FROZEN / task)
+        damage = damage_params() if task is Task.RESTORE else None
+        report = freeze(task, freeze_params(task), damage, PREPARED, FROZEN / task)
         few = report["photographs"] < report["asked"]
         said = f", all that the test split has; freeze.{task}.photographs asks for {report['asked']}" if few else ""
         print(f"freeze@{task}: {report['photographs']} photographs of {report['size']} px{said}")

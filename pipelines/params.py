@@ -59,6 +59,7 @@ class Damage:
     """How strong damage is, and how often each kind strikes a photograph."""
 
     severity: Share
+    monochrome: Share
     scratches: Share
     creases: Share
     tears: Share

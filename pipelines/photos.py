@@ -153,9 +153,9 @@ class _Maker:
             photo = np.ascontiguousarray(photo[:, ::-1])
         if self.damage is None:
             return photo, photo, np.zeros(photo.shape[:2], dtype=np.bool_)
-        from pipelines.damage import damage  # albumentations takes a second: not for those who train on clean ones
+        from pipelines.damage import pair  # albumentations takes a second: not for those who train on clean ones
 
-        return photo, *damage(photo, self.damage, self.seed, self.epoch, index)
+        return pair(photo, self.damage, self.seed, self.epoch, index)
 
 
 def _ahead(maker: _Maker, lots: Sequence[NDArray[np.int64]], threads: int) -> Iterator[Batch]:

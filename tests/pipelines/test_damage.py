@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.damage import KINDS, TONES, damage
+from pipelines.damage import KINDS, TONES, damage, pair
 from pipelines.damage_sheet import photographs, sheet
 from pipelines.defects import DEFECTS
 from pipelines.params import Damage, damage_params
@@ -248,3 +248,20 @@ def test_genuine_photographs_are_damaged_as_usual() -> None:
         damaged, mask = damage(photo, DEFAULTS, 0, 0, index)
         assert damaged.shape == photo.shape
         assert mask.mean() < 0.6
+
+
+def test_a_share_of_the_truths_is_black_and_white() -> None:
+    photo, params = scene(), replace(NOTHING, monochrome=0.5)
+    truths = [pair(photo, params, 1907, 0, index)[0] for index in range(200)]
+    grey = [bool((truth[..., 0] == truth[..., 1]).all() and (truth[..., 1] == truth[..., 2]).all()) for truth in truths]
+    assert 70 < sum(grey) < 130
+    for truth, is_grey in zip(truths, grey, strict=True):
+        assert is_grey or np.array_equal(truth, photo)
+    assert np.array_equal(truths[7], pair(photo, params, 1907, 0, 7)[0])
+
+
+def test_what_is_damaged_is_the_truth() -> None:
+    truth, damaged, mask = pair(scene(), replace(DEFAULTS, monochrome=1.0), 1907, 3, 5)
+    again, again_mask = damage(truth, DEFAULTS, 1907, 3, 5)
+    assert np.array_equal(damaged, again)
+    assert np.array_equal(mask, again_mask)

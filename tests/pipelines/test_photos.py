@@ -16,7 +16,7 @@ from pipelines.photos import Photographs, batches, data_hashes, held_out, steps_
 from pipelines.stage import StageError
 
 SIZE = 32
-DAMAGE = Damage(0.5, 0.6, 0.3, 0.2, 0.2, 0.3, 0.5, 0.3, 0.5, 0.3, 0.3, 0.4, 0.2, 0.1, 0.3)
+DAMAGE = Damage(0.5, 0.0, 0.6, 0.3, 0.2, 0.2, 0.3, 0.5, 0.3, 0.5, 0.3, 0.3, 0.4, 0.2, 0.1, 0.3)
 
 
 def packed(number: int, size: int = SIZE) -> bytes:
