@@ -99,23 +99,26 @@ class ModelDeployment:
         loaded = self._follower.current
         if loaded is None:
             return [self._refusal() for _ in jobs]
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, loaded, jobs)
-
-    def _predict(self, loaded: Loaded, jobs: list[Job]) -> list[Job | Exception]:
-        try:
-            pictures = loaded.predictor.predict([job.pixels for job in jobs], [job.mask for job in jobs])
-        except Exception as error:
-            if len(jobs) == 1:
-                return [error]
-            return [answer for job in jobs for answer in self._predict(loaded, [job])]  # the guilty one fails alone
-        return [self._done(loaded, job, picture) for job, picture in zip(jobs, pictures, strict=True)]
-
-    def _done(self, loaded: Loaded, job: Job, picture: NDArray[np.uint8]) -> Job:
-        return Job(picture, made_by=job.made_by | {self._task: str(loaded.version)})
+        return await asyncio.get_running_loop().run_in_executor(self._thread, predicted, loaded, jobs)
 
     def _refusal(self) -> Refusal:
         error = self._follower.state().error
         return Refusal(503, "no_model", f"the {self._task.model} is not ready: {error}", _RETRY_AFTER)
+
+
+def predicted(loaded: Loaded, jobs: Sequence[Job]) -> list[Job | Exception]:
+    """The jobs done in one batch; a photograph that breaks the model gets its exception, and the others are done."""
+    try:
+        pictures = loaded.predictor.predict([job.pixels for job in jobs], [job.mask for job in jobs])
+    except Exception as error:
+        if len(jobs) == 1:
+            return [error]
+        return [answer for job in jobs for answer in predicted(loaded, [job])]
+    task = loaded.predictor.config.task
+    return [
+        Job(picture, made_by=job.made_by | {task: str(loaded.version)})
+        for job, picture in zip(jobs, pictures, strict=True)
+    ]
 
 
 @serve.ingress()

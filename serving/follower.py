@@ -49,7 +49,8 @@ class Follower:
         """Ask the registry; fetch, verify, load, warm and swap in what is new. Never raises."""
         try:
             wanted = self._registry.find(self._task.model, self._alias)
-        except RegistryError as error:
+        # An error that was not foreseen must not end the thread, which nobody would notice.
+        except Exception as error:
             self._note("failing", str(error))
             return
         if wanted is None:

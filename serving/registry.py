@@ -1,15 +1,21 @@
 """An alias of MLflow's registry to a verified bundle on this machine: the only place in serving that imports mlflow."""
 
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import mlflow
+import mlflow.store.db_migrations
+from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.bundle import BundleError, digest
 
@@ -46,15 +52,15 @@ def tracking_uri() -> str:
 
 
 class Registry:
-    """Reads model versions; `cache` holds fetched bundles by their sha256 and may be removed at any time."""
+    """Reads model versions; `folder` holds fetched bundles by their sha256 and may be removed at any time."""
 
-    def __init__(self, uri: str, cache: Path) -> None:
+    def __init__(self, uri: str, folder: Path) -> None:
         self._uri = uri
-        self._cache = cache
+        self._folder = folder
 
     def find(self, model: str, alias: str) -> Version | None:
         """The version that `alias` names, or None where there is none; raises RegistryError."""
-        if self._is_unborn():
+        if not self._is_there():
             return None
         try:
             client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
@@ -62,7 +68,9 @@ class Registry:
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            raise RegistryError(f"{self._uri} cannot be asked for {model}@{alias}: {error}") from error
+            raise self._unheard(model, alias, error) from error
+        except SQLAlchemyError as error:
+            raise self._unheard(model, alias, error) from error
         return Version(
             model=model,
             number=str(found.version),
@@ -75,43 +83,74 @@ class Registry:
         """The folder of the version's bundle, its sha256 verified; raises RegistryError."""
         if not version.sha256:
             raise RegistryError(f"{version} has no tag autochrome.bundle_sha256; it must name its bundle's sha256")
-        folder = self._cache / version.sha256
-        if folder.is_dir() and _digest(folder) == version.sha256:
-            return folder
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=self._cache) as temporary:
+        folder = self._folder / version.sha256
+        with suppress(BundleError):
+            if digest(folder) == version.sha256:
+                return folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=self._folder) as temporary:
             bundle = self._download(version, temporary)
-            found = _digest(bundle)
+            found = _digest(version, bundle)
             if found != version.sha256:
                 raise RegistryError(f"{version}'s bundle has sha256 {found}; its tag says {version.sha256}")
             _put(bundle, folder)
         return folder
 
     def _download(self, version: Version, folder: str) -> Path:
+        # A models:/ address is looked up at the process's own tracking address, whatever is passed with it.
+        mlflow.set_tracking_uri(self._uri)
+        mlflow.set_registry_uri(self._uri)
         try:
-            path = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{version}/artifacts/bundle",
-                dst_path=folder,
-                tracking_uri=self._uri,
-                registry_uri=self._uri,
-            )
+            path = mlflow.artifacts.download_artifacts(f"models:/{version}/artifacts/bundle", dst_path=folder)
         except (MlflowException, OSError) as error:
             raise RegistryError(f"{version}'s bundle cannot be fetched: {error}") from error
         return Path(path)
 
-    def _is_unborn(self) -> bool:
-        """Whether the registry is an sqlite file that does not exist: MLflow would make one just by looking."""
-        if not self._uri.startswith("sqlite"):
+    def _unheard(self, model: str, alias: str, error: Exception) -> RegistryError:
+        return RegistryError(f"{self._uri} cannot be asked for {model}@{alias}: {' '.join(str(error).split())}")
+
+    def _is_there(self) -> bool:
+        """Whether MLflow may open the registry; raises RegistryError for an sqlite file of another schema.
+
+        MLflow makes tables in an sqlite file just by looking at it, and two processes that do so at once break each
+        other: a service that waits for its first model would break the training that is about to register it.
+        """
+        database = make_url(self._uri).database if self._uri.startswith("sqlite") else None
+        if not database:
+            return True
+        if not Path(database).exists():
             return False
-        database = make_url(self._uri).database
-        return bool(database) and not Path(str(database)).exists()
+        found = _schema(Path(database))
+        if found != _newest_schema():
+            raise RegistryError(
+                f"{self._uri} has schema {found}; it must be {_newest_schema()}, that of MLflow {mlflow.__version__}: "
+                "it is being made, or needs `mlflow db upgrade`"
+            )
+        return True
 
 
-def _digest(bundle: Path) -> str:
+def _schema(database: Path) -> str | None:
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            tables = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+            if connection.execute(tables).fetchone() == (0,):
+                return None
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return str(row[0]) if row else None
+    except sqlite3.Error as error:
+        raise RegistryError(f"{database} cannot be read: {error}") from error
+
+
+@cache
+def _newest_schema() -> str | None:
+    return ScriptDirectory(str(Path(mlflow.store.db_migrations.__file__).parent)).get_current_head()
+
+
+def _digest(version: Version, bundle: Path) -> str:
     try:
         return digest(bundle)
-    except (BundleError, OSError) as error:
-        raise RegistryError(f"{bundle} is no bundle: {error}") from error
+    except BundleError as error:
+        raise RegistryError(f"{version} holds no bundle: {error}") from error
 
 
 def _put(bundle: Path, folder: Path) -> None:
