@@ -38,7 +38,7 @@ def change(photo: NDArray[np.uint8], params: Damage) -> float:
 
 
 def test_kinds_are_those_of_the_params() -> None:
-    assert sorted(KINDS) == sorted(set(vars(DEFAULTS)) - {"severity"})
+    assert sorted(KINDS) == sorted(set(vars(DEFAULTS)) - {"severity", "monochrome"})
     assert len(KINDS) == len(set(KINDS))
 
 
