@@ -116,7 +116,7 @@ def _choice(hashes: Sequence[str], photographs: int, seed: int) -> list[int]:
 
 def _row(number: int, photographs: Photographs, index: int, damage: Damage | None, seed: int) -> dict[str, Any]:
     content = str(photographs.table["sha256"][index].as_py())
-    clean, photo, mask = _question(photographs.photo(index), content, task, damage, seed)
+    clean, photo, mask = _question(photographs.photo(index), content, damage, seed)
     return {
         "index": number,
         "clean": encode(clean),
@@ -131,7 +131,7 @@ def _question(
     photo: NDArray[np.uint8], content: str, params: Damage | None, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
     """The truth, what is asked about it, and which pixels were destroyed."""
-    if task is Task.COLORIZE:
+    if params is None:
         return photo, _grey(photo), np.zeros(photo.shape[:2], np.bool_)
     from pipelines.damage import pair  # albumentations takes a second that colorizing need not wait for
 

@@ -52,7 +52,8 @@ def damage() -> Damage:
 
 def frozen(task: Task, photographs: int = 3, seed: int = 1, folder: Path | None = None) -> dict[str, Any]:
     target = folder or freeze.FROZEN / task
-    return freeze.freeze(task, Freeze(["coco"], photographs, seed), damage(), PREPARED, target)
+    struck = damage() if task is Task.RESTORE else None
+    return freeze.freeze(task, Freeze(["coco"], photographs, seed), struck, PREPARED, target)
 
 
 def made_bundle(recipe: str, run: str, seed: int = 0, folder: Path | None = None) -> Path:
