@@ -44,10 +44,12 @@ class Job:
 
 
 def build(job: Job, photographs: Photographs) -> Recipe:
-    """The recipe with its initial weights, a function of the seed."""
+    """The recipe with its initial weights, a function of the seed; StageError where its numbers cannot be."""
     torch.manual_seed(job.section.training.seed)
-    recipe: Recipe = CATALOGUE[job.recipe].recipe(job.section.recipe, len(photographs.classes), photographs.size)
-    return recipe
+    try:
+        return CATALOGUE[job.recipe].recipe(job.section.recipe, len(photographs.classes), photographs.size)
+    except ValueError as error:
+        raise StageError(f"{job.recipe}: {error}") from error
 
 
 def work(job: Job, photographs: Photographs, validation: Photographs, place: Place, journal: Journal | None) -> None:

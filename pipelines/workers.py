@@ -23,6 +23,7 @@ for setting, value in {
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
+    "RAY_worker_niceness": "0",  # as a bare training has it; Ray would take 15, and lose to whatever runs beside it
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else each line of a worker comes twice
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
