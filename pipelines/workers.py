@@ -58,7 +58,7 @@ def fit(job: Job, photographs: Photographs, validation: Photographs, tracking: s
     shutil.rmtree(storage, ignore_errors=True)
     _failure(job).unlink(missing_ok=True)
     with ExitStack() as stack:
-        _start_ray()
+        start_ray()
         stack.callback(ray.shutdown)
         stack.callback(shutil.rmtree, storage, ignore_errors=True)
         trainer = ray.train.torch.TorchTrainer(
@@ -98,7 +98,7 @@ def _asked() -> int | None:
     return int(asked) if asked else None
 
 
-def _start_ray() -> None:
+def start_ray() -> None:
     """A Ray of our own, or the cluster that RAY_ADDRESS names, which is given our code."""
     handler = signal.getsignal(signal.SIGTERM)
     if os.environ.get("RAY_ADDRESS"):
