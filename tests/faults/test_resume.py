@@ -106,10 +106,6 @@ def test_killed_driver_and_its_damaged_checkpoint(
     wait_for(checkpoint_beyond(folder, 14), driver)
     worker = training_worker(driver.pid)
 
-    status, said = trial.run(folder, *TRAIN)
-    assert status == 1
-    assert f"already running (pid {driver.pid})" in said
-
     driver.kill()
     driver.wait()
     _, alive = psutil.wait_procs([worker], timeout=30)  # Ray's own agents take a minute more to notice
@@ -129,12 +125,16 @@ def test_killed_driver_and_its_damaged_checkpoint(
     assert_same(told(folder, monkeypatch), undisturbed)
 
 
-def test_terminated_driver_leaves_no_process_and_no_running_run(
+def test_second_driver_is_refused_and_the_first_one_terminated_leaves_nothing_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = trial.set_up(tmp_path, **NUMBERS | {"epochs": 200})
+    folder = trial.set_up(tmp_path, **NUMBERS | {"epochs": 2000})
     driver = trial.start(folder, *TRAIN, OMP_NUM_THREADS="1")
     wait_for(checkpoint_beyond(folder, 4), driver)
+    status, refused = trial.run(folder, *TRAIN)
+    assert status == 1
+    assert f"already running (pid {driver.pid})" in refused
+
     children = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(signal.SIGTERM)
     said, _ = driver.communicate(timeout=60)
