@@ -14,6 +14,10 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S = 1
 export RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S = 2
 export RAY_SERVE_THROUGHPUT_OPTIMIZED = 1
+# Whoever speaks to Ray itself needs its token.
+export RAY_AUTH_MODE = token
+# Ray's own ports of a service on one machine: loopback alone. Not for a cluster, whose machines must meet.
+serve demo: export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER = 0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format serve ui sample clean
