@@ -136,7 +136,7 @@ def _run(config: Config, metrics: Mapping[str, Any], evaluation: Path) -> str:
         tags = {
             "autochrome.recipe": config.recipe,
             "autochrome.stage": "register",
-            "autochrome.git_commit": tracking.git_commit(),
+            **tracking.checkout_tags(),
             "autochrome.data": json.dumps(config.data, sort_keys=True),
             "autochrome.params_hash": hashlib.sha256(params.encode()).hexdigest(),
         }
@@ -148,7 +148,7 @@ def _run(config: Config, metrics: Mapping[str, Any], evaluation: Path) -> str:
 
 def _lineage(config: Config, run_id: str) -> dict[str, str]:
     of_run = versions.run_tags(run_id)
-    kept = ("autochrome.git_commit", "autochrome.data", "autochrome.params_hash")
+    kept = ("autochrome.git_commit", "autochrome.dvc_data", "autochrome.data", "autochrome.params_hash")
     return {
         "autochrome.recipe": config.recipe,
         "autochrome.run": config.run,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from pipelines.locks import held, is_free
@@ -168,7 +169,7 @@ def _tags(description: Description) -> dict[str, str]:
     return {
         "autochrome.recipe": description.recipe,
         "autochrome.stage": description.stage,
-        "autochrome.git_commit": git_commit(),
+        **checkout_tags(),
         "autochrome.data": json.dumps(dict(description.data), sort_keys=True),
         "autochrome.params_hash": description.params_hash,
         "autochrome.place": _place(description.folder.parent),
@@ -207,7 +208,15 @@ def _place(runs: Path) -> str:
     return f"{socket.gethostname()}:{runs.absolute()}"
 
 
-def git_commit() -> str:
-    """The commit of the checkout in the working directory, or `unknown`."""
+def checkout_tags() -> dict[str, str]:
+    """What is checked out in the working directory: git's commit, and DVC's hash of the raw photographs."""
     asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
+    return {"autochrome.git_commit": asked.stdout.strip() or "unknown", "autochrome.dvc_data": _dvc_hash()}
+
+
+def _dvc_hash() -> str:
+    """The hash in data.dvc, or `unknown` where the photographs are not tracked."""
+    try:
+        return str(yaml.safe_load(Path("data.dvc").read_text(encoding="utf-8"))["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return "unknown"

@@ -48,6 +48,7 @@ def versions() -> int:
 
 
 def test_the_first_version_is_champion_and_carries_its_lineage() -> None:
+    Path("data.dvc").write_text("outs:\n- md5: 0123abcd.dir\n  path: data\n", encoding="utf-8")
     examined(0)
     report = exam.registered("pix2pix", promote=False)
     assert (report["model"], report["version"], report["aliases"]) == ("restorer", 1, ["challenger", "champion"])
@@ -60,6 +61,7 @@ def test_the_first_version_is_champion_and_carries_its_lineage() -> None:
     assert json.loads(tags["autochrome.metrics"])["psnr"] == report["metrics"]["psnr"]
     assert len(tags["autochrome.params_hash"]) == 64
     assert tags["autochrome.git_commit"]
+    assert tags["autochrome.dvc_data"] == "0123abcd.dir"
 
 
 def test_the_same_bundle_makes_no_second_version() -> None:
