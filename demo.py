@@ -5,6 +5,7 @@ Writes build/demo.png (damaged, restored, colorized, true), says what was regist
 
 import io
 import json
+import logging
 import socket
 import sys
 import time
@@ -69,7 +70,8 @@ def _service() -> Iterator[httpx.Client]:
     """The application of `make serve` on a free port, with a client for it; stopped at the end."""
     port = _free_port()
     print(f"Starting Ray Serve on http://127.0.0.1:{port}")
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="WARNING")
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(build(AppArgs()))
@@ -77,8 +79,7 @@ def _service() -> Iterator[httpx.Client]:
             _wait_until_ready(client)
             yield client
     finally:
-        serve.shutdown()
-        ray.shutdown()
+        ray.shutdown()  # this Ray is ours alone: the service ends with it
 
 
 def _free_port() -> int:
