@@ -71,7 +71,7 @@ def _service() -> Iterator[httpx.Client]:
     port = _free_port()
     print(f"Starting Ray Serve on http://127.0.0.1:{port}")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="WARNING")
+    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(build(AppArgs()))
