@@ -4,14 +4,14 @@ Isola 2017, section 3: the discriminator sees (source, target) pairs; the genera
 the target in L1. Everything here is in the networks' own range, [-1, 1].
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from models.blocks import psnr
 from models.recipe import Batch, Prepare
@@ -35,8 +35,18 @@ def adam(network: nn.Module, learning_rate: float, beta1: float) -> torch.optim.
 
 
 def running_average(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy whose weights follow the network's slowly (EMA); norms' running statistics are copied as they are."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    """A copy whose weights follow the network's slowly (EMA); norms' running statistics are copied as they are.
+
+    The decay grows to its value with the number of updates, (1 + n) / (10 + n) at most: a young average would
+    otherwise consist of the untrained weights.
+    """
+
+    @torch.no_grad()
+    def follow(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor) -> None:
+        n = int(updates)
+        torch._foreach_lerp_(list(averaged), list(current), 1 - min(decay, (1 + n) / (10 + n)))
+
+    return AveragedModel(network, multi_avg_fn=follow)  # type: ignore[arg-type]
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -142,9 +152,13 @@ class Gan:
 
     @torch.no_grad()
     def judge(self, batch: Batch) -> dict[str, Tensor]:
-        """The share of held-out patches that the discriminator sees for what they are, real and fake apart."""
+        """The share of held-out patches that the discriminator sees for what they are, real and fake apart.
+
+        The fakes are those of the generator that learns: the averaged one, which the discriminator has never met,
+        would pass as real from the first epoch on.
+        """
         source, target = self.view.pair(batch)
-        output = self.kept().eval()(source).float()
+        output = self.generator.eval()(source).float()
         self.discriminator.eval()
         real = self.discriminator(torch.cat((source, target), 1)) > 0
         fake = self.discriminator(torch.cat((source, output), 1)) <= 0

@@ -170,11 +170,29 @@ def test_the_average_follows_the_generator() -> None:
     for step in range(3):
         adversarial.step(batch(step))
         now = weights(recipe.gan.generator)
-        expected = [0.75 * old + 0.25 * new for old, new in zip(expected, now, strict=True)] if step else now
+        decay = min(0.75, (1 + step) / (10 + step)) if step else 0.0
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected or now, now, strict=True)]
     kept = recipe.predictor()
     for want, got in zip(expected, kept.parameters(), strict=True):
         assert torch.allclose(want, got, atol=1e-7)
     assert moved(weights(recipe.gan.generator), recipe.gan.kept())
+
+
+def test_the_average_is_measured_and_the_learner_is_judged() -> None:
+    recipe, _, adversarial = started(replace(PARAMS, average=0.9))
+    for step in range(2):
+        adversarial.step(batch(step))
+    before = adversarial.validate(batch())
+    with torch.no_grad():
+        for parameter in recipe.gan.generator.parameters():
+            parameter.zero_()
+    learner_gone = adversarial.validate(batch())
+    assert torch.equal(before["l1"], learner_gone["l1"])
+    source, _ = recipe.gan.view.pair(batch())
+    recipe.gan.discriminator.eval()
+    black = torch.cat((source, torch.zeros_like(source)), 1)
+    share = (recipe.gan.discriminator(black) <= 0).float().mean()
+    assert torch.equal(learner_gone["discriminator_accuracy_fake"], share)
 
 
 def test_in_bfloat16_the_generator_meets_the_new_discriminator() -> None:
