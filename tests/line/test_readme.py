@@ -46,7 +46,7 @@ def served(clone: Clone, command: str, port: int, log: Path) -> Iterator[None]:
         assert server.poll() is None, log.read_text(errors="replace")[-4000:]
         yield
     finally:
-        os.killpg(server.pid, signal.SIGINT)
+        os.killpg(server.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             server.wait(timeout=60)
         wait_until(lambda: not _listens(port), 60, f"{command} to stop")
