@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from pipelines.stage import sync
+
 STATE = "state.pt"
 META = "meta.json"
 NAME = re.compile(r"step-(\d{8,})")
@@ -50,7 +52,7 @@ class Checkpoints:
             os.fsync(file.fileno())
         shutil.rmtree(target, ignore_errors=True)  # a damaged one that was fallen back from
         temporary.rename(target)
-        _sync_folder(self.folder)
+        sync(self.folder)
         self._drop_old()
         return target
 
@@ -102,11 +104,3 @@ def _read(folder: Path) -> dict[str, Any]:
 def _sha256(folder: Path) -> str:
     with (folder / STATE).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

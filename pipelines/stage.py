@@ -70,7 +70,7 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     try:
         yield fresh
         for path in (*fresh.rglob("*"), fresh):
-            _sync(path)
+            sync(path)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -78,11 +78,12 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     if target.exists():
         target.rename(old)
     fresh.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """A file's or folder's content is on disk when this returns."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
