@@ -29,7 +29,8 @@ from pipelines import place
 from pipelines.checkpoints import Checkpoints
 from pipelines.loop import Data, Row, Settings, train
 
-BATCH, SIZE, WIDTH, STEPS, TURNS = 4, 256, 64, 5, 3
+BATCH, SIZE, WIDTH, TURNS = 4, 256, 64, 3
+STEPS, WARMING = 14, 5  # steps of one turn, and how many of its first do not count: Ray's helpers are still starting
 PARAMS = Pix2PixParams(
     epochs=1,
     width=WIDTH,
@@ -97,7 +98,7 @@ def plain() -> list[float]:
         loss.backward()
         of_generator.step()
         seconds.append(time.perf_counter() - begun)
-    return seconds[1:]
+    return seconds[WARMING:]
 
 
 def ours() -> list[float]:
@@ -155,7 +156,7 @@ class _Clock:
         pass
 
     def seconds(self) -> list[float]:
-        return [(end - begin) / 1000 for begin, end in zip(self.ends, self.ends[1:], strict=False)]
+        return [(end - begin) / 1000 for begin, end in zip(self.ends, self.ends[1:], strict=False)][WARMING - 1 :]
 
 
 if __name__ == "__main__":
