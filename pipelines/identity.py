@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.params import Damage, RecipeSection
 
 ROOT = Path(__file__).resolve().parent.parent
-LEARNS = ("pipelines.loop", "pipelines.photos", "pipelines.damage")
+LEARNS = ("pipelines.loop", "pipelines.photos", "pipelines.damage", "pipelines.defects", "pipelines.strokes")
 
 
 def run_name(recipe: str, section: RecipeSection, damage: Damage | None, data: Mapping[str, str]) -> str:
