@@ -165,6 +165,13 @@ def log_evaluation(run: str, tags: Mapping[str, str], metrics: Mapping[str, floa
     return run_id
 
 
+def log_params(client: mlflow.MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
+    """Log params as text, many a request; the same ones again do no harm."""
+    every = [Param(name, str(value)) for name, value in params.items()]
+    for first in range(0, len(every), PARAMS_A_BATCH):
+        client.log_batch(run_id, params=every[first : first + PARAMS_A_BATCH])
+
+
 def _tags(description: Description) -> dict[str, str]:
     return {
         "autochrome.recipe": description.recipe,
@@ -177,9 +184,7 @@ def _tags(description: Description) -> dict[str, str]:
 
 
 def _describe(client: mlflow.MlflowClient, run_id: str, description: Description) -> None:
-    params = [Param(name, str(value)) for name, value in description.params.items()]
-    for first in range(0, len(params), PARAMS_A_BATCH):
-        client.log_batch(run_id, params=params[first : first + PARAMS_A_BATCH])
+    log_params(client, run_id, description.params)
     inputs = client.get_run(run_id).inputs
     if inputs is None or not inputs.dataset_inputs:
         client.log_inputs(run_id, [_dataset(name, description) for name in sorted(description.data)])

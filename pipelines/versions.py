@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
-from mlflow.entities import LoggedModelStatus, Param, RunStatus
+from mlflow.entities import LoggedModelStatus, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -32,7 +32,6 @@ BUNDLE_TAG = "autochrome.bundle_sha256"
 PACKAGES = ("annotated-types", "mlflow", "numpy", "opencv-python-headless", "pandas", "safetensors", "torch")
 
 _CODE = Path(__file__).with_name("pyfunc.py")
-_PARAMS_A_BATCH = 100
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
 
 
@@ -134,9 +133,7 @@ class Registry:
 def complete_run(run_id: str, params: Mapping[str, object]) -> None:
     """Logs the params of a training that had no MLflow, and ends its run as FINISHED; again does no harm."""
     client = mlflow.MlflowClient(tracking.address())
-    every = [Param(name, str(value)) for name, value in params.items()]
-    for first in range(0, len(every), _PARAMS_A_BATCH):
-        client.log_batch(run_id, params=every[first : first + _PARAMS_A_BATCH])
+    tracking.log_params(client, run_id, params)
     client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
 
 

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,3 +61,11 @@ def test_the_code_that_learns_counts_and_comments_do_not(tmp_path: Path, monkeyp
 def test_the_real_code_is_found(section: RecipeSection) -> None:
     assert identity.code_hash("pix2pix") != identity.code_hash("colorgan")
     assert {"models.pix2pix", "models.adversarial", "models.blocks"} <= set(identity._learnt_with("models.pix2pix"))
+
+
+def test_all_the_code_that_damages_counts() -> None:
+    """What damage.py imports draws too; the contact sheet only looks, params are hashed as numbers."""
+    source = (identity.ROOT / "pipelines/damage.py").read_text(encoding="utf-8")
+    imported = set(re.findall(r"^from (pipelines\.\w+) import", source, flags=re.MULTILINE))
+    assert {"pipelines.defects", "pipelines.strokes"} <= imported
+    assert imported - {"pipelines.params"} <= set(identity.LEARNS)
