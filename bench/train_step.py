@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from models.adversarial import verdict
 from models.pix2pix import PatchDiscriminator, Pix2Pix, Pix2PixParams, UNet
-from models.recipe import Batch
+from models.recipe import Batch, Setting
 from pipelines import place
 from pipelines.checkpoints import Checkpoints
 from pipelines.loop import Data, Row, Settings, train
@@ -110,7 +110,7 @@ def ours() -> list[float]:
     data = Data(lambda epoch, start: iter([ready] * STEPS), STEPS, lambda: iter([small]), small)
     settings = Settings(0, place.bfloat16(here.device, "auto"), checkpoint_every=STEPS + 1)
     with TemporaryDirectory() as folder:
-        train(Pix2Pix(PARAMS, 1, SIZE), data, settings, here, Checkpoints(Path(folder)), clock)
+        train(Pix2Pix(PARAMS, Setting(1, SIZE)), data, settings, here, Checkpoints(Path(folder)), clock)
     return clock.seconds()
 
 

@@ -4,11 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from models import colorgan, pix2pix
-from models.recipe import Recipe
+from models.recipe import Recipe, Setting
 from models.task import Task
+
+Photo = NDArray[Any]  # (H, W, 3) sRGB, uint8 or uint16
+Mask = NDArray[np.bool_] | None  # (H, W) True where the photograph is destroyed; None where nobody knows
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,12 @@ class Entry:
 
     task: Task
     params: type  # frozen dataclass of the recipe's own numbers
-    recipe: Callable[[Any, int, int], Recipe]  # its params, number of classes, working size in pixels; seeded outside
+    recipe: Callable[[Any, Setting], Recipe]  # its params, and what is known of the photographs; seeded outside
     network: Callable[[Mapping[str, Any]], nn.Module]  # config.json's `network` -> what a bundle's weights belong to
+    # What is done to a photograph before its network sees it, in training and after: the photograph with some of its
+    # damage mended, and the mask without what was mended. `keywords` are config.json's `network`.
+    first: Callable[[Photo, Mask, Mapping[str, Any]], tuple[Photo, Mask]] | None = None
+    palette: bool = False  # whether its Setting must have a palette
 
 
 CATALOGUE: dict[str, Entry] = {

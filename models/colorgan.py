@@ -17,8 +17,8 @@ from models.adversarial import AdversarialPhase, DistancePhase, Gan, View, adam,
 from models.blocks import Norm, Normalization, initialize, norm_layers
 from models.color import lab_to_rgb, rgb_to_lab
 from models.pix2pix import PatchDiscriminator, UNet, check_size
-from models.recipe import Batch, Phase, Prepare
-from models.resnet import Classifier, ResNet18, load_published
+from models.recipe import Batch, Phase, Prepare, Setting
+from models.resnet import Classifier, ResNet18, load_backbone
 from models.task import Task
 
 AB = 110.0  # Tanh's 1 in Lab units: sRGB's a lies in [-86, 98] and its b in [-108, 94]
@@ -169,14 +169,14 @@ class Colorgan:
 
     task = Task.COLORIZE
 
-    def __init__(self, params: ColorganParams, classes: int, size: int) -> None:
+    def __init__(self, params: ColorganParams, setting: Setting) -> None:
         self.params = params
         generator = build_generator(params.generator, params.width, params.normalization, params.dropout)
-        check_size(size, generator.multiple, params.normalization)
+        check_size(setting.size, generator.multiple, params.normalization)
         self.multiple = generator.multiple
         self.classifier = None
         if isinstance(generator, ResNetUNet):
-            self.classifier = self._backbone(generator.backbone, classes)
+            self.classifier = self._backbone(generator.backbone, setting.classes)
         self.gan = Gan(
             generator,
             PatchDiscriminator(3, params.width, params.normalization),
@@ -188,7 +188,7 @@ class Colorgan:
 
     def _backbone(self, backbone: ResNet18, classes: int) -> Classifier | None:
         if self.params.backbone_weights:
-            load_published(backbone, Path(self.params.backbone_weights), self.params.backbone_sha256)
+            load_backbone(backbone, Path(self.params.backbone_weights), self.params.backbone_sha256)
             return None
         return Classifier(backbone, classes) if classes and self.params.backbone_epochs else None
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.adversarial import AdversarialPhase, DiscriminatorPhase, Gan, View
 from models.blocks import Normalization, down, initialize, norm_layers, up
-from models.recipe import Batch, Phase, Prepare
+from models.recipe import Batch, Phase, Prepare, Setting
 from models.task import Task
 
 MOMENTUM = 0.5  # of the discriminator's norms: frozen, it must judge by the statistics it has just learned with
@@ -148,8 +148,8 @@ class Pix2Pix:
 
     task = Task.RESTORE
 
-    def __init__(self, params: Pix2PixParams, classes: int, size: int) -> None:
-        check_size(size, UNet.multiple, params.normalization)
+    def __init__(self, params: Pix2PixParams, setting: Setting) -> None:
+        check_size(setting.size, UNet.multiple, params.normalization)
         self.params = params
         self.gan = Gan(
             UNet(3, 3, params.width, params.normalization, params.dropout),

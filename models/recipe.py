@@ -24,6 +24,17 @@ class Batch:
     damaged: Tensor  # (B, 3, H, W); equal to clean where the recipe's data is not damaged
     mask: Tensor  # (B, 1, H, W) 1.0 where the damage destroyed the pixel, else 0.0
     labels: Tensor  # (B, K) multi-hot 0.0 / 1.0 over the training set's sorted class names
+    real: Tensor | None = None  # (B, 3, H, W) genuine old photographs, of which no truth is known; None without any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a recipe is told of the photographs that it will learn from."""
+
+    classes: int  # how many class names they have together
+    size: int  # height and width of each, pixels
+    palette: Tensor | None = None  # (313,) share of each ab bin in them, adding up to 1; for recipes that ask for it
+    real: bool = False  # whether batches will have genuine old photographs beside the damaged ones
 
 
 class Phase(Protocol):
@@ -63,9 +74,13 @@ class Recipe(Protocol):
     def predictor(self) -> nn.Module:
         """The network that is kept when training ends (with averaged weights where the recipe averages).
 
-        A restorer maps sRGB (B, 3, H, W) in [0, 1] to the same; a colorizer maps L (B, 1, H, W) in [0, 100] to
-        ab (B, 2, H, W) in Lab units. Any scaling is inside. Its attribute `multiple` is what the sides it takes are
-        multiples of. It is the bare module, never the DDP wrapper, and the caller switches it to `eval()`.
+        A restorer or translator maps sRGB (B, 3, H, W) in [0, 1] to the same; a colorizer maps L (B, 1, H, W) in
+        [0, 100] to ab (B, 2, H, W) in Lab units; a detector maps sRGB (B, 3, H, W) in [0, 1] to the probability
+        (B, 1, H, W) that a pixel is destroyed. Any scaling is inside. Its attribute `multiple` is what the sides it
+        takes are multiples of. A restorer whose attribute `masked` is True takes a second tensor (B, 1, H, W), 1.0
+        where a pixel is known to be destroyed, or None; a colorizer whose `hinted` is True takes a second tensor
+        (B, 3, H, W), a and b in Lab units and 1.0 where a person gave a hint, else zeros, or None. It is the bare
+        module, never the DDP wrapper, and the caller switches it to `eval()`.
         """
 
     def network_config(self) -> dict[str, Any]:

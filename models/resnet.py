@@ -1,20 +1,12 @@
 """ResNet18 (He 2015, arXiv 1512.03385) with torchvision's layer names, so that its published weights file loads."""
 
-from collections.abc import Mapping
-from hashlib import file_digest
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.blocks import Norm, norm_layers
-
-
-class WeightsError(ValueError):
-    """A file of published weights that is not what it should be; the message names file and cause."""
+from models.published import load_published
 
 
 class BasicBlock(nn.Module):
@@ -90,40 +82,6 @@ class Classifier(nn.Module):
         return logits
 
 
-def load_published(backbone: ResNet18, path: Path, sha256: str) -> None:
-    """Loads torchvision's ResNet18 file into the backbone by its own names; `fc` is left out.
-
-    WeightsError where the file is missing, is another file, or lacks a layer or has one too many.
-    """
-    state = _read(path, sha256)
-    expected = set(backbone.state_dict()) - {"mean", "std"}
-    given = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    # Files from before 2018 have no batch counters; nothing here reads them.
-    missing = sorted(name for name in expected - set(given) if not name.endswith("num_batches_tracked"))
-    unknown = sorted(set(given) - expected)
-    if missing or unknown:
-        what = f"lacks the layer {missing[0]}" if missing else f"has the layer {unknown[0]}, which ResNet18 has not"
-        raise WeightsError(f"{path} {what}; it must be torchvision's ResNet18")
-    try:
-        backbone.load_state_dict(given, strict=False)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: {' '.join(str(error).split())}") from error
-
-
-def _read(path: Path, sha256: str) -> Mapping[str, Tensor]:
-    try:
-        with path.open("rb") as file:
-            found = file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    if found != sha256.lower():
-        raise WeightsError(f"{path} has sha256 {found}; it must be {sha256}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{path} is no file of weights: {' '.join(str(error).split())}") from error
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{path} holds a {type(state).__name__}; it must be a mapping of layers to weights")
-    return state
+def load_backbone(backbone: ResNet18, path: Path, sha256: str) -> None:
+    """Loads torchvision's ResNet18 file into the backbone; `fc` is left out. WeightsError where it is no such file."""
+    load_published(backbone, path, sha256, "torchvision's ResNet18", ours={"mean", "std"}, left_out=("fc.",))

@@ -1,4 +1,4 @@
-"""The two things Autochrome does to a photograph."""
+"""The things Autochrome does to a photograph."""
 
 from enum import StrEnum
 
@@ -8,8 +8,15 @@ class Task(StrEnum):
 
     RESTORE = "restore"
     COLORIZE = "colorize"
+    DETECT = "detect"  # finds what is destroyed: a mask for the restorers
+    TRANSLATE = "translate"  # any kind of picture into any other: learnt from pairs
 
     @property
     def model(self) -> str:
-        """The registered model's name: `restorer` or `colorizer`."""
-        return {Task.RESTORE: "restorer", Task.COLORIZE: "colorizer"}[self]
+        """The registered model's name: `restorer`, `colorizer`, `detector` or `translator`."""
+        return {
+            Task.RESTORE: "restorer",
+            Task.COLORIZE: "colorizer",
+            Task.DETECT: "detector",
+            Task.TRANSLATE: "translator",
+        }[self]

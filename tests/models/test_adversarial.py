@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from models.blocks import psnr
 from models.pix2pix import Pix2Pix, Pix2PixParams, UNet
-from models.recipe import Batch, Phase
+from models.recipe import Batch, Phase, Setting
 
 PARAMS = Pix2PixParams(
     epochs=1,
@@ -42,7 +42,7 @@ def smooth(seed: int) -> Batch:
 
 def started(params: Pix2PixParams = PARAMS) -> tuple[Pix2Pix, Phase, Phase]:
     torch.manual_seed(0)
-    recipe = Pix2Pix(params, classes=0, size=64)
+    recipe = Pix2Pix(params, Setting(classes=0, size=64))
     discriminator, adversarial = recipe.phases(lambda module: module)
     return recipe, discriminator, adversarial
 
@@ -153,7 +153,7 @@ def test_a_resumed_training_is_the_training_itself(average: float) -> None:
     found = steps((phases[0], phases[1]), range(2))
     state = saved(half)
     torch.manual_seed(1)
-    other = Pix2Pix(params, classes=0, size=64)
+    other = Pix2Pix(params, Setting(classes=0, size=64))
     one, two = other.phases(lambda module: module)
     other.load_state_dict(state)
     found += steps((one, two), range(2, 4))

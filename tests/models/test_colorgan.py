@@ -10,8 +10,8 @@ from torch.nn import functional
 from models.color import rgb_to_lab
 from models.colorgan import AB, Colorgan, ColorganParams, ResNetUNet, network
 from models.pix2pix import PatchDiscriminator
-from models.recipe import Batch, Phase
-from models.resnet import WeightsError
+from models.recipe import Batch, Phase, Setting
+from models.published import WeightsError
 
 TINY = ColorganParams(
     epochs=1,
@@ -40,7 +40,7 @@ def batch(seed: int = 0, size: int = 64) -> Batch:
 
 def started(params: ColorganParams, classes: int = 3) -> tuple[Colorgan, dict[str, Phase]]:
     torch.manual_seed(0)
-    recipe = Colorgan(params, classes=classes, size=64)
+    recipe = Colorgan(params, Setting(classes=classes, size=64))
     return recipe, {phase.name: phase for phase in recipe.phases(lambda module: module)}
 
 
@@ -142,7 +142,7 @@ def test_a_resumed_training_is_the_training_itself(params: ColorganParams) -> No
         torch.save(half.state_dict(), file)
         file.seek(0)
         torch.manual_seed(1)
-        half = Colorgan(params, classes=3, size=64)
+        half = Colorgan(params, Setting(classes=3, size=64))
         phases = {phase.name: phase for phase in half.phases(lambda module: module)}
         half.load_state_dict(torch.load(file, weights_only=True))
         found += [float(value) for value in phases[phase].step(batch(1)).values()]
@@ -189,4 +189,4 @@ def test_params_that_contradict_each_other_are_refused(wrong: dict[str, str], sa
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="size is 72; it must be a multiple of 32"):
-        Colorgan(RESNET, classes=3, size=72)
+        Colorgan(RESNET, Setting(classes=3, size=72))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.pix2pix import PatchDiscriminator, Pix2Pix, Pix2PixParams, UNet, network
-from models.recipe import Batch, Recipe
+from models.recipe import Batch, Recipe, Setting
 
 TINY = Pix2PixParams(
     epochs=1,
@@ -32,7 +32,7 @@ def batch(photographs: int = 2, size: int = 64, seed: int = 0) -> Batch:
 
 def made(params: Pix2PixParams = TINY, size: int = 64) -> Pix2Pix:
     torch.manual_seed(0)
-    return Pix2Pix(params, classes=0, size=size)
+    return Pix2Pix(params, Setting(classes=0, size=size))
 
 
 def parameters(module: nn.Module) -> int:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.resnet import Classifier, ResNet18, WeightsError, load_published
+from models.published import WeightsError
+from models.resnet import Classifier, ResNet18, load_backbone
 
 NORM = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
 
@@ -60,7 +61,7 @@ def test_features_halve_from_level_to_level() -> None:
 def test_a_published_file_loads_by_its_own_names(tmp_path: Path) -> None:
     state = published()
     backbone = ResNet18("batch")
-    load_published(backbone, *saved(state, tmp_path))
+    load_backbone(backbone, *saved(state, tmp_path))
     loaded = backbone.state_dict()
     for name, value in state.items():
         if not name.startswith("fc."):
@@ -69,36 +70,36 @@ def test_a_published_file_loads_by_its_own_names(tmp_path: Path) -> None:
 
 def test_files_from_before_batch_counters_load_too(tmp_path: Path) -> None:
     state = {name: value for name, value in published().items() if not name.endswith("num_batches_tracked")}
-    load_published(ResNet18("batch"), *saved(state, tmp_path))
+    load_backbone(ResNet18("batch"), *saved(state, tmp_path))
 
 
 def test_the_wrong_file_is_refused_by_its_sha256(tmp_path: Path) -> None:
     path, right = saved(published(), tmp_path)
     wrong = "0" * 64
     with pytest.raises(WeightsError, match=f"{path} has sha256 {right}; it must be {wrong}"):
-        load_published(ResNet18("batch"), path, wrong)
+        load_backbone(ResNet18("batch"), path, wrong)
 
 
 def test_layers_that_are_missing_unknown_or_of_another_shape_are_named(tmp_path: Path) -> None:
     missing = published()
     del missing["layer3.1.bn2.weight"]
     with pytest.raises(WeightsError, match=r"lacks the layer layer3\.1\.bn2\.weight"):
-        load_published(ResNet18("batch"), *saved(missing, tmp_path))
+        load_backbone(ResNet18("batch"), *saved(missing, tmp_path))
     unknown = published() | {"layer5.0.conv1.weight": torch.rand(1)}
     with pytest.raises(WeightsError, match=r"has the layer layer5\.0\.conv1\.weight"):
-        load_published(ResNet18("batch"), *saved(unknown, tmp_path))
+        load_backbone(ResNet18("batch"), *saved(unknown, tmp_path))
     misshapen = published() | {"conv1.weight": torch.rand(64, 1, 7, 7)}
     with pytest.raises(WeightsError, match=r"conv1\.weight"):
-        load_published(ResNet18("batch"), *saved(misshapen, tmp_path))
+        load_backbone(ResNet18("batch"), *saved(misshapen, tmp_path))
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     with pytest.raises(WeightsError, match="cannot be read"):
-        load_published(ResNet18("batch"), path, "")
+        load_backbone(ResNet18("batch"), path, "")
     path.write_bytes(b"<html>404</html>")
     with pytest.raises(WeightsError, match="is no file of weights"):
-        load_published(ResNet18("batch"), path, hashlib.sha256(path.read_bytes()).hexdigest())
+        load_backbone(ResNet18("batch"), path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_lightness_meets_the_statistics_the_weights_were_made_for() -> None:

@@ -13,7 +13,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from models.catalogue import CATALOGUE
-from models.recipe import Batch
+from models.recipe import Batch, Setting
 
 SIZE, PHOTOGRAPHS, STEPS = 128, 4, 2
 
@@ -31,7 +31,7 @@ def share(rank: int, world: int, step: int) -> Batch:
 def train(name: str, params: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     torch.manual_seed(0)
     entry = CATALOGUE[name]
-    recipe = entry.recipe(entry.params(**params), 3, SIZE)
+    recipe = entry.recipe(entry.params(**params), Setting(3, SIZE))
     losses: list[dict[str, float]] = []
     for phase in recipe.phases(DistributedDataParallel if world > 1 else lambda module: module):
         for step in range(STEPS):
