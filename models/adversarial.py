@@ -6,7 +6,7 @@ the target in L1. Everything here is in the networks' own range, [-1, 1].
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from models.blocks import psnr
 from models.recipe import Batch, Prepare
 
+Network = TypeVar("Network", bound=nn.Module)
 FUSED_ADAM = ("cpu", "cuda")  # device types whose fused Adam torch has; on a CPU it is several times the default
 
 
@@ -27,11 +28,22 @@ class View:
     rgb: Callable[[Tensor, Tensor], Tensor]  # source, output -> sRGB (B, 3, H, W) in [0, 1]
 
 
-def adam(network: nn.Module, learning_rate: float, beta1: float) -> torch.optim.Adam:
+RESTORING = View(lambda batch: (batch.damaged * 2 - 1, batch.clean * 2 - 1), lambda _, output: (output + 1) / 2)
+
+
+@dataclass(frozen=True)
+class Game:
+    """What a discriminator's logits (B, 1, h, w) are judged by; each loss is a mean of shape (), in float32."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]  # of real pairs, of fake ones -> its loss
+    generator: Callable[[Tensor], Tensor]  # of fake pairs -> the generator's loss
+
+
+def adam(network: nn.Module, learning_rate: float, beta1: float, beta2: float = 0.999) -> torch.optim.Adam:
     """Adam over a network's parameters, fused where the device has it. Made after the network is on its device."""
     parameters = list(network.parameters())
     fused = parameters[0].device.type in FUSED_ADAM
-    return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), fused=fused)
+    return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, beta2), fused=fused)
 
 
 def running_average(network: nn.Module, decay: float) -> AveragedModel:
@@ -49,6 +61,11 @@ def running_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=follow)  # type: ignore[arg-type]
 
 
+def kept(network: Network, averaged: AveragedModel | None) -> Network:
+    """What is kept of a network: its running average where there is one."""
+    return network if averaged is None else cast(Network, averaged.module)
+
+
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step down a loss."""
     optimizer.zero_grad()
@@ -64,8 +81,22 @@ def verdict(logits: Tensor, real: bool) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
+def _hinge(real: Tensor, made: Tensor) -> Tensor:
+    return (functional.relu(1 - real.float()) + functional.relu(1 + made.float())).mean()
+
+
+CROSS_ENTROPY = Game(  # Isola 2017: halved for the discriminator, which else would be quicker than the generator
+    lambda real, made: (verdict(real, real=True) + verdict(made, real=False)) / 2,
+    lambda made: verdict(made, real=True),
+)
+HINGE = Game(_hinge, lambda made: -made.float().mean())  # Zhang 2019, equation 4
+
+
 class Gan:
-    """A generator and a discriminator with their optimisers and the generator's running average."""
+    """A generator and a discriminator with their optimisers and the generator's running average.
+
+    `discriminator_rate` is the discriminator's own learning rate (Heusel 2017); without one both learn at the same.
+    """
 
     def __init__(
         self,
@@ -75,29 +106,31 @@ class Gan:
         learning_rate: float,
         beta1: float,
         average: float,
+        game: Game = CROSS_ENTROPY,
+        discriminator_rate: float | None = None,
+        beta2: float = 0.999,
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator
         self.view = view
         self.learning_rate = learning_rate
-        self.beta1 = beta1
+        self.discriminator_rate = learning_rate if discriminator_rate is None else discriminator_rate
+        self.betas = (beta1, beta2)
+        self.game = game
         self.averaged = running_average(generator, average) if average else None
 
     def prepare(self, prepare: Prepare) -> None:
         """Puts both networks where they will learn and makes their optimisers."""
         self.shared_generator = prepare(self.generator)
         self.shared_discriminator = prepare(self.discriminator)
-        self.generator_optimizer = adam(self.generator, self.learning_rate, self.beta1)
-        self.discriminator_optimizer = adam(self.discriminator, self.learning_rate, self.beta1)
+        self.generator_optimizer = adam(self.generator, self.learning_rate, *self.betas)
+        self.discriminator_optimizer = adam(self.discriminator, self.discriminator_rate, *self.betas)
         if self.averaged is not None:
             self.averaged.to(next(self.generator.parameters()).device)
 
     def kept(self) -> nn.Module:
         """The generator that is kept: the averaged one where there is an average."""
-        if self.averaged is None:
-            return self.generator
-        kept: nn.Module = self.averaged.module
-        return kept
+        return kept(self.generator, self.averaged)
 
     def fake(self, source: Tensor) -> Tensor:
         """The generator's output while it learns: (B, S, H, W) -> (B, T, H, W)."""
@@ -121,7 +154,7 @@ class Gan:
         self.discriminator.train()
         pairs = torch.cat((torch.cat((source, target), 1), torch.cat((source, fake.detach().to(target.dtype)), 1)))
         real, made = self.shared_discriminator(pairs).chunk(2)
-        loss = (verdict(real, real=True) + verdict(made, real=False)) / 2
+        loss = self.game.discriminator(real, made)
         update(self.discriminator_optimizer, loss)
         return loss.detach()
 
@@ -129,7 +162,7 @@ class Gan:
         """One update of the generator with the discriminator frozen, weights and running statistics alike."""
         distance = functional.l1_loss(fake.float(), target)
         self.discriminator.eval().requires_grad_(False)
-        fooling = verdict(self.discriminator(torch.cat((source, fake.to(source.dtype)), 1)), real=True)
+        fooling = self.game.generator(self.discriminator(torch.cat((source, fake.to(source.dtype)), 1)))
         self.discriminator.requires_grad_(True)
         self.descend(fooling + l1 * distance)
         return {"generator": fooling.detach(), "l1": distance.detach()}

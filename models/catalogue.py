@@ -8,7 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from models import colorgan, pix2pix
+from models import (
+    classical,
+    colorful,
+    colorgan,
+    guided,
+    hypercolumn,
+    latent,
+    latent_networks,
+    pix2pix,
+    sagan,
+    scratches,
+)
 from models.recipe import Recipe, Setting
 from models.task import Task
 
@@ -28,13 +39,52 @@ class Entry:
     # damage mended, and the mask without what was mended. `keywords` are config.json's `network`.
     first: Callable[[Photo, Mask, Mapping[str, Any]], tuple[Photo, Mask]] | None = None
     palette: bool = False  # whether its Setting must have a palette
+    learns: bool = True  # False: there is nothing to train, it is only registered
 
 
 CATALOGUE: dict[str, Entry] = {
     "pix2pix": Entry(
         Task.RESTORE, pix2pix.Pix2PixParams, pix2pix.Pix2Pix, lambda keywords: pix2pix.network(**keywords)
     ),
+    "sagan": Entry(
+        Task.RESTORE,
+        sagan.SaganParams,
+        sagan.Sagan,
+        lambda keywords: sagan.network(**keywords),
+        first=classical.inpaint_small,
+    ),
+    "latent": Entry(
+        Task.RESTORE, latent.LatentParams, latent.Latent, lambda keywords: latent_networks.network(**keywords)
+    ),
+    "classical": Entry(
+        Task.RESTORE,
+        classical.ClassicalParams,
+        classical.Classical,
+        lambda keywords: classical.network(**keywords),
+        first=classical.mend,
+        learns=False,
+    ),
+    "scratches": Entry(
+        Task.DETECT, scratches.ScratchesParams, scratches.Scratches, lambda keywords: scratches.network(**keywords)
+    ),
     "colorgan": Entry(
         Task.COLORIZE, colorgan.ColorganParams, colorgan.Colorgan, lambda keywords: colorgan.network(**keywords)
+    ),
+    "colorful": Entry(
+        Task.COLORIZE,
+        colorful.ColorfulParams,
+        colorful.Colorful,
+        lambda keywords: colorful.network(**keywords),
+        palette=True,
+    ),
+    "guided": Entry(Task.COLORIZE, guided.GuidedParams, guided.Guided, lambda keywords: guided.network(**keywords)),
+    "hypercolumn": Entry(
+        Task.COLORIZE,
+        hypercolumn.HypercolumnParams,
+        hypercolumn.Hypercolumn,
+        lambda keywords: hypercolumn.network(**keywords),
+    ),
+    "pairs": Entry(
+        Task.TRANSLATE, pix2pix.Pix2PixParams, pix2pix.Translator, lambda keywords: pix2pix.network(**keywords)
     ),
 }

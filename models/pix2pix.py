@@ -12,9 +12,9 @@ import torch
 from annotated_types import Ge, Gt, Interval, Lt
 from torch import Tensor, nn
 
-from models.adversarial import AdversarialPhase, DiscriminatorPhase, Gan, View
+from models.adversarial import RESTORING, AdversarialPhase, DiscriminatorPhase, Gan
 from models.blocks import Normalization, down, initialize, norm_layers, up
-from models.recipe import Batch, Phase, Prepare, Setting
+from models.recipe import Phase, Prepare, Setting
 from models.task import Task
 
 MOMENTUM = 0.5  # of the discriminator's norms: frozen, it must judge by the statistics it has just learned with
@@ -135,14 +135,6 @@ def check_size(size: int, multiple: int, normalization: str) -> None:
         raise ValueError(f"size is {size}; it must be a multiple of {multiple}, at least {least}")
 
 
-def _pair(batch: Batch) -> tuple[Tensor, Tensor]:
-    return batch.damaged * 2 - 1, batch.clean * 2 - 1
-
-
-def _rgb(source: Tensor, output: Tensor) -> Tensor:
-    return (output + 1) / 2
-
-
 class Pix2Pix:
     """The discriminator alone, then generator and discriminator in turn until the discriminator is fooled."""
 
@@ -154,7 +146,7 @@ class Pix2Pix:
         self.gan = Gan(
             UNet(3, 3, params.width, params.normalization, params.dropout),
             PatchDiscriminator(6, params.width, params.normalization),
-            View(_pair, _rgb),
+            RESTORING,
             params.learning_rate,
             params.beta1,
             params.average,
@@ -185,3 +177,9 @@ class Pix2Pix:
         """Continues from `state_dict`'s answer."""
         for name, part in self.gan.parts().items():
             part.load_state_dict(state[name])
+
+
+class Translator(Pix2Pix):
+    """The same between any two kinds of pictures that come in pairs (Isola 2017): `damaged` is A, `clean` is B."""
+
+    task = Task.TRANSLATE

@@ -18,32 +18,36 @@ OVERLAP = 4  # neighbouring tiles share at least this part of a side: 1 / 4
 
 
 class Tiling:
-    """The square tiles of one photograph (H, W, 3); one that is smaller than a tile is reflected to fill it."""
+    """The square tiles of one photograph (H, W, 3); one that is smaller than a tile is reflected to fill it.
 
-    def __init__(self, photo: NDArray[Any], mask: NDArray[np.bool_] | None, size: int) -> None:
+    Where the tiles are `masked`, the mask lies below each as a fourth channel, where there is a mask.
+    """
+
+    def __init__(self, photo: NDArray[Any], mask: NDArray[np.bool_] | None, size: int, masked: bool) -> None:
         self.photo = photo
         self.mask = mask
         self.size = size
+        self.masked = masked
         self.tops = starts(photo.shape[0], size)
         self.lefts = starts(photo.shape[1], size)
 
     def tiles(self) -> Iterator[Tensor]:
-        """Tiles (3, size, size) in [0, 1], row by row, with the masked pixels painted white."""
+        """Tiles (3 or 4, size, size) in [0, 1], row by row, with the masked pixels painted white."""
         height, width = self.photo.shape[:2]
         for top in self.tops:
             rows = reflected(top, self.size, height)[:, None]
             for left in self.lefts:
                 columns = reflected(left, self.size, width)
                 tile = to_tensor(self.photo[rows, columns])
-                if self.mask is not None:
-                    tile.masked_fill_(torch.from_numpy(self.mask[rows, columns]), 1.0)
-                yield tile
+                if self.mask is None:
+                    yield tile
+                    continue
+                destroyed = torch.from_numpy(self.mask[rows, columns])
+                tile.masked_fill_(destroyed, 1.0)
+                yield torch.cat((tile, destroyed[None].float())) if self.masked else tile
 
     def blend(self, answers: Iterator[Tensor]) -> NDArray[Any]:
-        """The photograph from its tiles' answers (3, size, size) in [0, 1], taken from the iterator in `tiles`' order.
-
-        Where there is a mask, pixels outside it are the photograph's own, bit for bit.
-        """
+        """The photograph from its tiles' answers (3, size, size) in [0, 1], in `tiles`' order."""
         height, width = self.photo.shape[:2]
         across = weights(self.lefts, self.size, width)
         result = np.empty_like(self.photo)
@@ -54,14 +58,9 @@ class Tiling:
                 high, wide = len(down), len(share)
                 band[:, :high, left : left + wide] += next(answers)[:, :high, :wide] * down[:, None] * share
             end = self.tops[row + 1] if row + 1 < len(self.tops) else height
-            result[top:end] = self._masked(to_photo(band[:, : end - top], self.photo.dtype), top, end)
+            result[top:end] = to_photo(band[:, : end - top], self.photo.dtype)
             band = torch.cat((band[:, end - top :], torch.zeros(3, end - top, width)), dim=1)
         return result
-
-    def _masked(self, rows: NDArray[Any], top: int, end: int) -> NDArray[Any]:
-        if self.mask is None:
-            return rows
-        return np.where(self.mask[top:end, :, None], rows, self.photo[top:end])
 
 
 def starts(length: int, size: int) -> list[int]:

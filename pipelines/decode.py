@@ -3,7 +3,7 @@
 import hashlib
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -36,6 +36,7 @@ class Looked:
     height: int
     packed: bytes  # the square JPEG, empty where it is left out
     reason: str  # why it is left out, such as `too small: 64 x 48`; empty where it is not
+    given: bytes = b""  # the picture that it is the answer to, encoded; empty in a set of no pairs
 
 
 def look(raw: bytes, params: Prepare) -> Looked:
@@ -50,6 +51,29 @@ def look(raw: bytes, params: Prepare) -> Looked:
         return Looked(digest, width, height, encode(photo, params.quality), "")
     except UnfitError as unfit:
         return Looked(digest, width, height, b"", str(unfit))
+
+
+def look_at_pair(raw: bytes, given: bytes | None, params: Prepare) -> Looked:
+    """The same for a photograph and the picture that it is the answer to; where that is None, it is made: its edges."""
+    looked = look(raw, params)
+    if looked.reason:
+        return looked
+    if given is None:
+        photo = cv2.imdecode(np.frombuffer(looked.packed, np.uint8), cv2.IMREAD_COLOR_BGR)
+        return replace(looked, given=cv2.imencode(".png", edges(np.asarray(photo, np.uint8)))[1].tobytes())
+    other = look(given, replace(params, colorfulness=0.0))
+    reason = f"its pair is {other.reason}" if other.reason else ""
+    if not reason and (looked.width * other.height != looked.height * other.width):
+        reason = f"unlike its pair: {looked.width} x {looked.height} and {other.width} x {other.height}"
+    return replace(looked, packed=b"" if reason else looked.packed, reason=reason, given=other.packed)
+
+
+def edges(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A photograph's edges, black on white, (H, W, 3): Canny's, with thresholds around the median light."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), (0, 0), 1.0)
+    middle = float(np.median(grey))
+    found = cv2.Canny(grey, 0.5 * middle, 1.1 * middle)
+    return np.repeat(255 - np.asarray(found, np.uint8)[:, :, None], 3, axis=2)
 
 
 def square(raw: bytes, short: int, kind: str, size: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The journal of a training that has no MLflow: lines of JSON and PNG files in the run's folder."""
+"""What a training told, in its run's folder: lines of JSON, of which the curves for DVC are made, and pictures."""
 
 import json
 import os
@@ -10,16 +10,36 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.loop import Row
+from pipelines.loop import Journal, Row
+
+
+METRICS = "metrics.jsonl"
+
+
+class Journals:
+    """One journal that tells several others."""
+
+    def __init__(self, *others: Journal) -> None:
+        self.others = others
+
+    def metrics(self, rows: Sequence[Row]) -> None:
+        """Tell each."""
+        for other in self.others:
+            other.metrics(rows)
+
+    def picture(self, name: str, picture: NDArray[np.uint8]) -> None:
+        """Show each."""
+        for other in self.others:
+            other.picture(name, picture)
 
 
 class Diary:
-    """`metrics.jsonl`, a row a line, and `pictures/<name>.png`."""
+    """`metrics.jsonl`, a row a line, and, unless someone else keeps them, `pictures/<name>.png`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.pictures = folder / "pictures"
-        self.pictures.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "metrics.jsonl"
+    def __init__(self, folder: Path, *, pictures: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.pictures = folder / "pictures" if pictures else None
+        self.path = folder / METRICS
         whole = self._whole_lines()
         with self.path.open("ab") as file:
             file.truncate(sum(map(len, whole)))  # a line that a killed process did not end
@@ -41,6 +61,9 @@ class Diary:
 
     def picture(self, name: str, picture: NDArray[np.uint8]) -> None:
         """Write a picture, in place of one of the same name."""
+        if self.pictures is None:
+            return
+        self.pictures.mkdir(exist_ok=True)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         temporary = self.pictures / f".{name}.png"
         temporary.write_bytes(encoded.tobytes())

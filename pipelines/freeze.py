@@ -1,6 +1,7 @@
 """What a task is examined on: photographs of the test split with their damage drawn once and kept.
 
-`python -m pipelines.freeze restore|colorize` writes `build/frozen/<task>/pairs.arrow` and `report.json`. Which
+`python -m pipelines.freeze restore|colorize|translate` writes `build/frozen/<task>/pairs.arrow` and `report.json`;
+detectors are examined on what restorers are, for the damage's mask is kept too. Which
 photographs are chosen, and how each is damaged, hangs on their own content and the seed alone: photographs that come
 to the set later change neither the damage of those already chosen nor, where they are not chosen, anything at all.
 """
@@ -27,6 +28,7 @@ from pipelines.stage import StageError, fresh_folder, stage
 
 PREPARED = Path("build/prepared")
 FROZEN = Path("build/frozen")
+FROZEN_TASKS = (Task.RESTORE, Task.COLORIZE, Task.TRANSLATE)
 
 _SCHEMA = pa.schema(
     [
@@ -34,6 +36,7 @@ _SCHEMA = pa.schema(
         ("clean", pa.binary()),
         ("input", pa.binary()),
         ("mask", pa.binary()),
+        ("labels", pa.list_(pa.string())),
         ("source", pa.string()),
         ("sha256", pa.string()),
     ]
@@ -45,9 +48,10 @@ class Pair:
     """One question of the examination and its answer."""
 
     clean: NDArray[np.uint8]  # (H, W, 3) sRGB: the truth
-    input: NDArray[np.uint8]  # (H, W, 3) sRGB: the damaged photograph, or the grey one
-    mask: NDArray[np.bool_]  # (H, W) True where damage destroyed the pixel; nowhere for a grey photograph
+    input: NDArray[np.uint8]  # (H, W, 3) sRGB: the damaged photograph, the grey one, or the one to be translated
+    mask: NDArray[np.bool_]  # (H, W) True where damage destroyed the pixel; nowhere where there is no damage
     source: str  # the raw photograph's path inside data/
+    labels: list[str]  # its classes, such as ImageNet's wnid
 
 
 @dataclass(frozen=True)
@@ -78,20 +82,30 @@ class FrozenSet:
             [values] = batch.to_pylist()
             clean, photo = _decode(values["clean"]), _decode(values["input"])
             mask = _decode(values["mask"])[:, :, 0] > 0
-            yield Pair(clean, photo, mask, values["source"])
+            yield Pair(clean, photo, mask, values["source"], values["labels"])
+
+
+def folder(task: Task) -> Path:
+    """Where the examination of a task is kept."""
+    return FROZEN / (Task.RESTORE if task is Task.DETECT else task)
 
 
 def freeze(task: Task, params: Freeze, damage: Damage | None, prepared: Path, target: Path) -> dict[str, Any]:
-    """Chooses, damages or (where `damage` is None) makes grey, writes the folder `target` and returns its report.
+    """Chooses, damages or makes grey, writes the folder `target` and returns its report.
 
-    StageError where the test split of `params.data` is empty.
+    StageError where the test split of `params.data` is empty, or where it is pairs and the task needs none or the
+    other way round.
     """
     sets = [prepared / name for name in params.data]
     photographs = Photographs.open(sets, "test")
+    if photographs.paired != (task is Task.TRANSLATE):
+        raise StageError(
+            f"freeze.{task}.data is {', '.join(params.data)}; it must be {'' if task is Task.TRANSLATE else 'no '}pairs"
+        )
     chosen = _choice(photographs.table["sha256"].to_pylist(), params.photographs, params.seed)
     rows = [_row(number, photographs, index, damage, params.seed) for number, index in enumerate(chosen)]
-    with fresh_folder(target) as folder:
-        path = folder / "pairs.arrow"
+    with fresh_folder(target) as fresh:
+        path = fresh / "pairs.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
         report = {
@@ -103,7 +117,7 @@ def freeze(task: Task, params: Freeze, damage: Damage | None, prepared: Path, ta
             "data": data_hashes(sets),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
-        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (fresh / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
 
@@ -116,23 +130,26 @@ def _choice(hashes: Sequence[str], photographs: int, seed: int) -> list[int]:
 
 def _row(number: int, photographs: Photographs, index: int, damage: Damage | None, seed: int) -> dict[str, Any]:
     content = str(photographs.table["sha256"][index].as_py())
-    clean, photo, mask = _question(photographs.photo(index), content, damage, seed)
+    clean, photo, mask = _question(photographs, index, content, damage, seed)
     return {
         "index": number,
         "clean": encode(clean),
         "input": encode(photo),
         "mask": encode(np.where(mask, 255, 0).astype(np.uint8)),
+        "labels": photographs.table["labels"][index].as_py(),
         "source": photographs.source(index),
         "sha256": content,
     }
 
 
 def _question(
-    photo: NDArray[np.uint8], content: str, params: Damage | None, seed: int
+    photographs: Photographs, index: int, content: str, params: Damage | None, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
     """The truth, what is asked about it, and which pixels were destroyed."""
+    photo = photographs.photo(index)
     if params is None:
-        return photo, _grey(photo), np.zeros(photo.shape[:2], np.bool_)
+        given = photographs.given(index) if photographs.paired else _grey(photo)
+        return photo, given, np.zeros(photo.shape[:2], np.bool_)
     from pipelines.damage import pair  # albumentations takes a second that colorizing need not wait for
 
     return pair(photo, params, seed, 0, int(content[:8], 16))
@@ -165,11 +182,11 @@ def _decode(encoded: bytes) -> NDArray[np.uint8]:
 def main() -> None:
     """The stage `freeze@<task>`."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.freeze", description="Freezes a task's examination.")
-    parser.add_argument("task", choices=[str(task) for task in Task])
+    parser.add_argument("task", choices=[str(task) for task in FROZEN_TASKS])
     task = Task(parser.parse_args().task)
     with stage(f"freeze@{task}"):
         damage = damage_params() if task is Task.RESTORE else None
-        report = freeze(task, freeze_params(task), damage, PREPARED, FROZEN / task)
+        report = freeze(task, freeze_params(task), damage, PREPARED, folder(task))
         few = report["photographs"] < report["asked"]
         said = f", all that the test split has; freeze.{task}.photographs asks for {report['asked']}" if few else ""
         print(f"freeze@{task}: {report['photographs']} photographs of {report['size']} px{said}")

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from models.catalogue import CATALOGUE
 from pipelines.params import Damage, RecipeSection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +42,10 @@ def code_hash(recipe: str) -> str:
 
     Comments and layout do not count, and no other recipe's file does.
     """
-    sources = {module: _source(module) for module in (*_learnt_with(f"models.{recipe}"), *LEARNS)}
+    entry = CATALOGUE[recipe]
+    own = {part.__module__ for part in (entry.recipe, entry.first) if part is not None}
+    learnt = [module for name in sorted(own) for module in _learnt_with(name)]
+    sources = {module: _source(module) for module in (*learnt, *LEARNS)}
     return _hash({module: ast.dump(ast.parse(source)) for module, source in sources.items() if source is not None})
 
 

@@ -7,12 +7,15 @@ import torch
 
 from models import bundle
 from models.catalogue import CATALOGUE
-from models.recipe import Recipe
+from models.recipe import Recipe, Setting
 from pipelines.checkpoints import Checkpoints
+from pipelines.curves import write_curves
+from pipelines.diary import METRICS
 from pipelines.identity import all_params
 from pipelines.loop import Data, Journal, Settings, train
+from pipelines.palette import load_palette
 from pipelines.params import Damage, RecipeSection
-from pipelines.photos import Photographs, batches, held_out, steps_per_epoch
+from pipelines.photos import First, Photographs, batches, held_out, steps_per_epoch
 from pipelines.place import Place, bfloat16, cores
 from pipelines.stage import StageError
 
@@ -31,6 +34,8 @@ class Job:
     run: str  # the run's name
     folder: Path  # of the run
     bundle: Path  # the folder of the bundle
+    curves: Path  # the folder of the curves that DVC plots
+    palette: Path | None  # the folder of the palette, for a recipe that asks for it
 
     @property
     def finished(self) -> Path:
@@ -45,9 +50,15 @@ class Job:
 
 def build(job: Job, photographs: Photographs) -> Recipe:
     """The recipe with its initial weights, a function of the seed; StageError where its numbers cannot be."""
+    setting = Setting(
+        classes=len(photographs.classes),
+        size=photographs.size,
+        palette=None if job.palette is None else load_palette(job.palette, job.data),
+        real=photographs.real is not None,
+    )
     torch.manual_seed(job.section.training.seed)
     try:
-        return CATALOGUE[job.recipe].recipe(job.section.recipe, len(photographs.classes), photographs.size)
+        return CATALOGUE[job.recipe].recipe(job.section.recipe, setting)
     except ValueError as error:
         raise StageError(f"{job.recipe}: {error}") from error
 
@@ -57,12 +68,21 @@ def work(job: Job, photographs: Photographs, validation: Photographs, place: Pla
     training = job.section.training
     recipe = build(job, photographs)
     settings = Settings(training.seed, bfloat16(place.device, training.precision), training.checkpoint_every)
-    train(recipe, _data(job, photographs, validation, place), settings, place, job.checkpoints, journal)
+    data = _data(job, _first(job.recipe, recipe), photographs, validation, place)
+    train(recipe, data, settings, place, job.checkpoints, journal)
     if place.rank == 0:
         _leave(job, recipe, photographs.size)
 
 
-def _data(job: Job, photographs: Photographs, validation: Photographs, place: Place) -> Data:
+def _first(name: str, recipe: Recipe) -> First | None:
+    """What the recipe mends before its network sees a photograph, of which training knows no mask either."""
+    first, keywords = CATALOGUE[name].first, recipe.network_config()
+    return None if first is None else lambda photo: first(photo, None, keywords)[0]
+
+
+def _data(
+    job: Job, first: First | None, photographs: Photographs, validation: Photographs, place: Place
+) -> Data:
     training, threads = job.section.training, max(2, cores() // place.world)
     # A share of the held-out photographs for every worker, however few there are.
     share = min(training.batch, len(validation)) // place.world
@@ -82,6 +102,7 @@ def _data(job: Job, photographs: Photographs, validation: Photographs, place: Pl
             world=place.world,
             start=start,
             threads=threads,
+            first=first,
         ),
         steps=steps_per_epoch(len(photographs), training.batch),
         held_out=lambda: held_out(
@@ -92,8 +113,9 @@ def _data(job: Job, photographs: Photographs, validation: Photographs, place: Pl
             rank=place.rank,
             world=place.world,
             threads=threads,
+            first=first,
         ),
-        examples=next(held_out(validation, damage=job.damage, batch=EXAMPLES, seed=training.seed)),
+        examples=next(held_out(validation, damage=job.damage, batch=EXAMPLES, seed=training.seed, first=first)),
     )
 
 
@@ -109,4 +131,5 @@ def _leave(job: Job, recipe: Recipe, size: int) -> None:
         run=job.run,
     )
     bundle.save(job.bundle, config, network)
+    write_curves(job.folder / METRICS, job.curves)
     job.finished.touch()

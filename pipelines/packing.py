@@ -21,6 +21,7 @@ SHARD = pa.schema(
         ("sha256", pa.string()),
     ]
 )
+PAIRED_SHARD = SHARD.append(pa.field("given", pa.binary()))  # the picture that each photograph is the answer to
 MANIFEST = pa.schema(
     [
         ("source", pa.string()),
@@ -58,10 +59,10 @@ class Shards:
         self._waiting: defaultdict[Split, list[dict[str, Any]]] = defaultdict(list)
         self._added = self._written = 0
 
-    def add(self, row: Row, photo: bytes) -> None:
-        """Takes one more photograph, encoded."""
+    def add(self, row: Row, photo: bytes, given: bytes) -> None:
+        """Takes one more photograph, encoded, with the picture that it is the answer to (empty in a set of no pairs)."""
         shared = {name: getattr(row, name) for name in ("split", "labels", "source", "sha256")}
-        self._waiting[row.split].append({"index": self._added, "photo": photo, **shared})
+        self._waiting[row.split].append({"index": self._added, "photo": photo, "given": given, **shared})
         self._added += 1
         if len(self._waiting[row.split]) == self._photographs:
             self._write(row.split)
@@ -74,8 +75,9 @@ class Shards:
 
     def _write(self, split: Split) -> None:
         path = self._folder / f"shard-{self._written:05}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SHARD) as writer:
-            writer.write_table(pa.Table.from_pylist(self._waiting[split], SHARD))
+        schema = PAIRED_SHARD if self._waiting[split][0]["given"] else SHARD
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+            writer.write_table(pa.Table.from_pylist(self._waiting[split], schema))
         self._waiting[split].clear()
         self._written += 1
 

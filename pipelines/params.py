@@ -55,6 +55,13 @@ class Categories:
 
 
 @dataclass(frozen=True)
+class Pairing:
+    """What the pairs are where data/ has none."""
+
+    edges_of: Literal["", "imagenet", "coco", "more"]
+
+
+@dataclass(frozen=True)
 class Damage:
     """How strong damage is, and how often each kind strikes a photograph."""
 
@@ -98,10 +105,22 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """How a bundle is examined."""
+    """How a bundle is examined, and by whose eyes: files of published weights, '' where there is none."""
 
     batch: Count
     pictures: Count
+    mobilenet_weights: str
+    mobilenet_sha256: str
+    inception_weights: str
+    inception_sha256: str
+    alexnet_weights: str
+    alexnet_sha256: str
+    lpips_heads: str
+    lpips_heads_sha256: str
+
+    def __post_init__(self) -> None:
+        if self.lpips_heads and not self.alexnet_weights:
+            raise ValueError(f"lpips_heads is {self.lpips_heads!r}; alexnet_weights must be given too: they are its")
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,10 @@ class Register:
     """When a version becomes champion."""
 
     promote: bool
-    margin: Annotated[float, Ge(0)]
+    unproven: bool
+    resamples: Count
+    confidence: Annotated[float, Interval(gt=0, lt=1)]
+    seed: Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -122,12 +144,18 @@ class RecipeSection:
 
 def prepare_params(source: str, path: Path = PARAMS) -> Prepare:
     """The section `prepare.<source>`; ParamsError where it is wrong."""
-    return _read(path, f"prepare.{source}", Prepare, others=_names(Categories) if source == "coco" else ())
+    others = {"coco": _names(Categories), "pairs": _names(Pairing)}
+    return _read(path, f"prepare.{source}", Prepare, others=others.get(source, ()))
 
 
 def categories_params(path: Path = PARAMS) -> Categories:
     """The part of `prepare.coco` that COCO alone has."""
     return _read(path, "prepare.coco", Categories, others=_names(Prepare))
+
+
+def pairing_params(path: Path = PARAMS) -> Pairing:
+    """The part of `prepare.pairs` that pairs alone have."""
+    return _read(path, "prepare.pairs", Pairing, others=_names(Prepare))
 
 
 def damage_params(path: Path = PARAMS) -> Damage:

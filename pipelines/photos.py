@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -15,11 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.image import to_tensor
 from models.recipe import Batch
 from pipelines.params import Damage
 from pipelines.stage import StageError
+
+First = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Photographs:
     table: Any  # pa.Table as `pipelines/prepare.py` writes it
     classes: list[str]  # every label of the sets, sorted, whatever the split
     size: int  # height and width of every photograph, pixels
+    real: "Photographs | None" = None  # genuine old photographs, for recipes that learn from some beside these
 
     @classmethod
     def open(cls, sets: Sequence[Path], split: str) -> "Photographs":
@@ -46,6 +50,8 @@ class Photographs:
         if len(set(sizes.values())) > 1:
             said = ", ".join(f"{path.parent} has {size}" for path, size in sizes.items())
             raise StageError(f"photographs of different sizes cannot be trained on together: {said} pixels")
+        if len({"given" in table.column_names for table in chosen}) > 1:
+            raise StageError(f"pairs cannot be trained on together with photographs that are none: {_list(sets)}")
         return cls(pa.concat_tables(chosen), sorted(names), next(iter(sizes.values())))
 
     def __len__(self) -> int:
@@ -54,6 +60,15 @@ class Photographs:
     def photo(self, index: int) -> NDArray[np.uint8]:
         """The photograph, (size, size, 3) sRGB."""
         return _decode(self.table["photo"][index])
+
+    @property
+    def paired(self) -> bool:
+        """Whether each photograph is the answer to a picture of its own, `given`."""
+        return "given" in self.table.column_names
+
+    def given(self, index: int) -> NDArray[np.uint8]:
+        """The picture that the photograph is the answer to, (size, size, 3) sRGB; only where they are `paired`."""
+        return _decode(self.table["given"][index])
 
     def labels(self, index: int) -> NDArray[np.float32]:
         """Its labels, (K,) multi-hot 0.0 / 1.0 over `classes`."""
@@ -89,12 +104,13 @@ def batches(
     world: int = 1,
     start: int = 0,
     threads: int = 2,
+    first: First | None = None,
 ) -> Iterator[Batch]:
     """One epoch's batches of this worker, from step `start` of the epoch.
 
     The photographs come in an order drawn by (seed, epoch), each flipped or not. Batch k is the order's
     [k * batch : (k + 1) * batch], and each of the `world` workers takes its contiguous share of it. A last partial
-    batch is dropped. Raises StageError where the batch cannot be shared or there is not one whole batch.
+    batch is dropped. `first` mends what it can of a damaged photograph before a network sees it. Raises StageError where the batch cannot be shared or there is not one whole batch.
     """
     share = _share(batch, world)
     steps = steps_per_epoch(len(photographs), batch)
@@ -105,7 +121,7 @@ def batches(
     flips = drawn.random(len(photographs)) < 0.5
     firsts = range(start * batch + rank * share, steps * batch, batch)
     lots = [order[first : first + share] for first in firsts]
-    return _ahead(_Maker(photographs, damage, seed, epoch, flips), lots, threads)
+    return _ahead(_Maker(photographs, damage, seed, epoch, flips, first), lots, threads)
 
 
 def held_out(
@@ -117,6 +133,7 @@ def held_out(
     rank: int = 0,
     world: int = 1,
     threads: int = 2,
+    first: First | None = None,
 ) -> Iterator[Batch]:
     """Every photograph once in fixed order, unflipped, with damage that is the same each time it is asked for.
 
@@ -124,7 +141,7 @@ def held_out(
     """
     share = _share(batch, world)
     lots = [np.arange(first, min(first + share, len(photographs))) for first in range(0, len(photographs), share)]
-    maker = _Maker(photographs, damage, seed, 0, np.zeros(len(photographs), dtype=np.bool_))
+    maker = _Maker(photographs, damage, seed, 0, np.zeros(len(photographs), dtype=np.bool_), first)
     return _ahead(maker, lots[rank::world], threads)
 
 
@@ -137,25 +154,41 @@ class _Maker:
     seed: int
     epoch: int
     flips: NDArray[np.bool_]
+    first: First | None
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         made = [self._pair(int(index)) for index in indices]
         clean = torch.stack([to_tensor(photo) for photo, _, _ in made])
-        damaged = clean if self.damage is None else torch.stack([to_tensor(photo) for _, photo, _ in made])
+        untouched = self.damage is None and not self.photographs.paired
+        damaged = clean if untouched else torch.stack([to_tensor(photo) for _, photo, _ in made])
         mask = torch.from_numpy(np.stack([mask for _, _, mask in made])[:, None].astype(np.float32))
         labels = torch.from_numpy(np.stack([self.photographs.labels(int(index)) for index in indices]))
-        return Batch(clean=clean, damaged=damaged, mask=mask, labels=labels)
+        return Batch(clean=clean, damaged=damaged, mask=mask, labels=labels, real=self._real(indices))
 
     def _pair(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
         """Clean, damaged, and which pixels the damage destroyed."""
-        photo = self.photographs.photo(index)
-        if self.flips[index]:
-            photo = np.ascontiguousarray(photo[:, ::-1])
+        photo = self._flipped(self.photographs.photo(index), index)
+        nowhere = np.zeros(photo.shape[:2], dtype=np.bool_)
+        if self.photographs.paired:
+            return photo, self._flipped(self.photographs.given(index), index), nowhere
         if self.damage is None:
-            return photo, photo, np.zeros(photo.shape[:2], dtype=np.bool_)
+            return photo, photo, nowhere
         from pipelines.damage import pair  # albumentations takes a second: not for those who train on clean ones
 
-        return pair(photo, self.damage, self.seed, self.epoch, index)
+        clean, damaged, mask = pair(photo, self.damage, self.seed, self.epoch, index)
+        return clean, damaged if self.first is None else self.first(damaged), mask
+
+    def _real(self, indices: NDArray[np.int64]) -> Tensor | None:
+        """Genuine old photographs, one beside each of `indices`, a function of (seed, epoch, index)."""
+        real = self.photographs.real
+        if real is None:
+            return None
+        beside = [int(np.random.default_rng([self.seed, self.epoch, int(i)]).integers(len(real))) for i in indices]
+        pictures = [self._flipped(real.photo(other), int(i)) for other, i in zip(beside, indices, strict=True)]
+        return torch.stack([to_tensor(picture) for picture in pictures])
+
+    def _flipped(self, photo: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(photo[:, ::-1]) if self.flips[index] else photo
 
 
 def _ahead(maker: _Maker, lots: Sequence[NDArray[np.int64]], threads: int) -> Iterator[Batch]:

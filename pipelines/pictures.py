@@ -16,19 +16,22 @@ def grid(network: nn.Module, task: Task, batch: Batch) -> NDArray[np.uint8]:
     """A row a photograph: what the network is given, what it makes of it, the truth; (B * H, 3 * W, 3) sRGB."""
     training = network.training
     network.eval()
-    given, made = _restored(network, batch) if task is Task.RESTORE else _colorized(network, batch)
+    given, made, truth = _colorized(network, batch) if task is Task.COLORIZE else _changed(network, batch, task)
     network.train(training)
-    rows = torch.cat([given, made, batch.clean], dim=3)  # (B, 3, H, 3 * W)
+    rows = torch.cat([given, made, truth], dim=3)  # (B, 3, H, 3 * W)
     sheet = torch.cat(list(rows.float().cpu()), dim=1)  # (3, B * H, 3 * W)
     return to_photo(sheet, np.uint8)
 
 
-def _restored(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    return batch.damaged, network(batch.damaged).float()
+def _changed(network: nn.Module, batch: Batch, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    truth = batch.mask if task is Task.DETECT else batch.clean
+    made = network(batch.damaged).float()
+    return batch.damaged, made.expand(-1, 3, -1, -1), truth.expand(-1, 3, -1, -1)
 
 
-def _colorized(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def _colorized(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     lightness = rgb_to_lab(batch.clean)[:, :1]
     grey = torch.zeros_like(lightness).expand(-1, 2, -1, -1)
     ab = network(lightness).float()
-    return lab_to_rgb(torch.cat([lightness, grey], dim=1)), lab_to_rgb(torch.cat([lightness, ab], dim=1))
+    made = lab_to_rgb(torch.cat([lightness, ab], dim=1))
+    return lab_to_rgb(torch.cat([lightness, grey], dim=1)), made, batch.clean

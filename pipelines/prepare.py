@@ -1,4 +1,4 @@
-"""Raw photographs -> checked, cropped, packed shards and a manifest: `python -m pipelines.prepare imagenet|coco|more`.
+"""Raw photographs -> checked, cropped, packed shards and a manifest: `python -m pipelines.prepare <set>`.
 
 The driver walks the photographs in an order drawn by the seed, sends their bytes out in chunks and takes the answers
 in the same order, so what is written is the same on one core or on a cluster that shares no disk.
@@ -22,17 +22,18 @@ import ray
 from tqdm import tqdm
 
 from pipelines import sources
-from pipelines.decode import Looked, look
+from pipelines.decode import Looked, look, look_at_pair
 from pipelines.packing import Row, Shards, Split, write_manifest
-from pipelines.params import Prepare, categories_params, prepare_params
+from pipelines.params import Prepare, categories_params, pairing_params, prepare_params
 from pipelines.sources import Source
 from pipelines.stage import StageError, fresh_folder, leave_on_sigterm, stage
 
 DATA = Path("data")
 PREPARED = Path("build/prepared")
-SETS = ("imagenet", "coco", "more")
+SETS = ("imagenet", "coco", "more", "old", "pairs")
 CHUNK = 32  # photographs in one task, fewer where they are large
 CHUNK_BYTES = 16 << 20
+Raw = tuple[bytes, bytes | None]  # a file, and the file of the picture that it is the answer to
 LONGEST = 256 << 20  # bytes read of one file: what is longer is no photograph, and left out as truncated
 
 
@@ -53,9 +54,17 @@ def main() -> None:
 
 def listed(name: str, data: Path) -> list[Source]:
     """Every photograph that the set might have; StageError where `data` is not laid out as it must be."""
-    if name == "imagenet":
-        return sources.imagenet(data)
-    return sources.coco(data, categories_params().categories) if name == "coco" else sources.more(data)
+    if name == "coco":
+        return sources.coco(data, categories_params().categories)
+    if name == "pairs":
+        return sources.pairs(data) or _unpaired(data)
+    return {"imagenet": sources.imagenet, "more": sources.more, "old": sources.old}[name](data)
+
+
+def _unpaired(data: Path) -> list[Source]:
+    """The photographs whose pairs are made where `data` has no pairs."""
+    wanted = pairing_params().edges_of
+    return listed(wanted, data) if wanted else []
 
 
 def prepare(name: str, params: Prepare, found: Sequence[Source], folder: Path) -> None:
@@ -64,7 +73,7 @@ def prepare(name: str, params: Prepare, found: Sequence[Source], folder: Path) -
     The photographs kept are the first `params.photographs` good ones in the order drawn. Ray must be running. Raises
     StageError where there is not one, or where a worker dies.
     """
-    rows = _pack(found, params, folder)
+    rows = _pack(name, found, params, folder)
     left_out = _left_out(rows)
     kept = sum(row.kept for row in rows)
     said = f"{kept} of {len(rows)} photographs kept; left out: {left_out or 'none'}"
@@ -103,17 +112,17 @@ def split_of(sha256: str, validation: float, test: float) -> Split:
     return "validation" if place < test + validation else "train"
 
 
-def _pack(found: Sequence[Source], params: Prepare, folder: Path) -> list[Row]:
+def _pack(name: str, found: Sequence[Source], params: Prepare, folder: Path) -> list[Row]:
     """Writes the shards; returns the rows of the manifest."""
     shards = Shards(folder, params.shard)
     seen: dict[str, str] = {}
     rows: list[Row] = []
     with tqdm(total=min(params.photographs, len(found)), desc="photographs", unit="") as progress:
-        for source, looked in _looked(drawn(found, params.seed), params):
+        for source, looked in _looked(drawn(found, params.seed), params, paired=name == "pairs"):
             row = _judged(source, looked, params, seen)
             rows.append(row)
             if row.kept:
-                shards.add(row, looked.packed)
+                shards.add(row, looked.packed, looked.given)
                 progress.update()
             if progress.n == params.photographs:
                 break
@@ -132,9 +141,9 @@ def _judged(source: Source, looked: Looked, params: Prepare, seen: dict[str, str
     return Row(source.name, looked.sha256, split, source.labels, looked.width, looked.height, not reason, reason)
 
 
-def _looked(order: Sequence[Source], params: Prepare) -> Iterator[tuple[Source, Looked]]:
+def _looked(order: Sequence[Source], params: Prepare, *, paired: bool) -> Iterator[tuple[Source, Looked]]:
     """Each source with what was seen in it, in order; few chunks are on their way at a time."""
-    sent = ((own, _look_at.remote(raws, params)) for own, raws in _chunks(order))
+    sent = ((own, _look_at.remote(raws, params, paired)) for own, raws in _chunks(order))
     cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     waiting = deque(islice(sent, 2 * max(1, cores)))
     while waiting:
@@ -154,18 +163,18 @@ def _answer(own: Sequence[Source], answer: Any) -> list[Looked]:
 
 # No retry: a photograph that kills one worker kills the next, and out of memory Ray would retry for ever.
 @ray.remote(max_retries=0)
-def _look_at(raws: list[bytes], params: Prepare) -> list[Looked]:
+def _look_at(raws: list[Raw], params: Prepare, paired: bool) -> list[Looked]:
     cv2.setNumThreads(1)
-    return [look(raw, params) for raw in raws]
+    return [look_at_pair(raw, given, params) if paired else look(raw, params) for raw, given in raws]
 
 
-def _chunks(order: Iterable[Source]) -> Iterator[tuple[list[Source], list[bytes]]]:
+def _chunks(order: Iterable[Source]) -> Iterator[tuple[list[Source], list[Raw]]]:
     own: list[Source] = []
-    raws: list[bytes] = []
+    raws: list[Raw] = []
     for source in order:
         own.append(source)
-        raws.append(_read(source.path))
-        if len(own) == CHUNK or sum(map(len, raws)) >= CHUNK_BYTES:
+        raws.append((_read(source.path), None if source.given is None else _read(source.given)))
+        if len(own) == CHUNK or sum(len(raw) + len(given or b"") for raw, given in raws) >= CHUNK_BYTES:
             yield own, raws
             own, raws = [], []
     if own:

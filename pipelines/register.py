@@ -1,14 +1,16 @@
-"""An examined bundle becomes a version of `restorer` or `colorizer`, and champion if it deserves it.
+"""An examined bundle becomes a version of its task's registered model, and champion if it deserves it.
 
-`python -m pipelines.register <recipe>` takes `build/bundles/<recipe>` and `build/evaluation/<recipe>` and writes
-`build/registered/<recipe>.json`. A bundle makes one version however often it is registered, and a rerun finishes what
-a killed process left half done: the version carries its tags from its first moment, its aliases follow.
+`python -m pipelines.register <recipe>` takes `build/bundles/<recipe>`, `build/evaluation/<recipe>` and the task's
+baselines and writes `build/registered/<recipe>.json` and `<recipe>-gate.json`, the verdict with all its numbers. A
+bundle makes one version however often it is registered, and a rerun finishes what a killed process left half done: the
+version carries its tags from its first moment, its aliases follow.
 """
 
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,79 +18,177 @@ from typing import Any
 import cv2
 import numpy as np
 
-from models.bundle import BundleError, Config, digest
+from models.bundle import Config, digest
 from models.catalogue import CATALOGUE
-from models.predictor import Predictor
 from models.task import Task
 from pipelines import tracking, versions
-from pipelines.evaluate import BUNDLES, EVALUATION, examine, flat, open_bundle, summary, write_json
-from pipelines.freeze import FROZEN, FrozenSet, Pair, encode
-from pipelines.params import Register, evaluate_params, register_params
+from pipelines.baselines import BASELINES, CLASSICAL, Baselines
+from pipelines.board import Basis
+from pipelines.card import Subject, publish, write_card
+from pipelines.evaluate import BUNDLES, EVALUATION, flat, open_bundle
+from pipelines.examination import Judged, protocol
+from pipelines.freeze import PREPARED, FrozenSet, Pair, encode, folder
+from pipelines.gate import Measured, Rival, Verdict, judge
+from pipelines.params import Evaluate, Register, evaluate_params, register_params
+from pipelines.records import Identity, as_measured, examined_anew, known, read_evaluation
+from pipelines.reports import write_json
 from pipelines.stage import StageError, stage
-from pipelines.versions import BUNDLE_TAG, Registry, Version
+from pipelines.versions import BUNDLE_TAG, GATE_TAG, METRICS_TAG, Registry, Version
 
 REGISTERED = Path("build/registered")
-METRICS_TAG = "autochrome.metrics"
+DATA = Path("data")  # where the licences of the photographs stand
 PROMOTED_TAG = "autochrome.promoted"  # once champion: made so again by hand alone, or a rerun would undo a rollback
 EXAMPLE = 64  # pixels: the input example is for reading, not for judging
 
 
-def register(
-    recipe: str, params: Register, batch: int, bundle: Path, evaluation: Path, frozen_folder: Path
-) -> dict[str, Any]:
-    """Makes or finds the version, sets its aliases, and returns what there is to report.
+@dataclass(frozen=True)
+class Folders:
+    """What a registration is made from."""
 
-    StageError where the bundle cannot be read or its evaluation is of another bundle or another frozen set.
+    bundle: Path
+    evaluation: Path
+    baselines: Path  # of the recipe's task
+    frozen: Path
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the version is champion now, and what there is to say of it."""
+
+    sentence: str
+    champion: bool
+    verdict: Verdict
+    already: bool = False  # it was champion before
+
+
+def register(recipe: str, params: Register, measuring: Evaluate, folders: Folders) -> dict[str, Any]:
+    """Makes or finds the version, sets its aliases, and returns what there is to report; `gate` is the verdict's own.
+
+    StageError where the bundle cannot be read, or its evaluation or the baselines are of another bundle, another frozen
+    set or measured otherwise.
     """
-    config, frozen = open_bundle(recipe, bundle, batch).config, FrozenSet.open(frozen_folder)
-    bundle_sha256 = digest(bundle)
-    metrics = _metrics(evaluation, bundle_sha256, frozen, recipe)
+    config = open_bundle(recipe, folders.bundle, measuring.batch).config
+    frozen = FrozenSet.open(folders.frozen)
+    identity = Identity(digest(folders.bundle), frozen.sha256, protocol(measuring))
+    examined, judged = read_evaluation(folders.evaluation, identity, recipe)
+    baselines = Baselines.open(config.task, folders.baselines, identity.frozen_sha256, identity.protocol)
     registry = Registry(config.task.model)
-    measured = json.dumps({"frozen_sha256": frozen.sha256, **metrics})
-    version = registry.find(bundle_sha256)
-    if version is None:
-        run_id = _run(config, metrics, evaluation)
-        tags = _lineage(config, run_id) | {BUNDLE_TAG: bundle_sha256, METRICS_TAG: measured}
-        version = registry.add(bundle, run_id, tags, _example(next(iter(frozen)), config.task))
-    elif version.tags.get(METRICS_TAG) != measured:
-        registry.tag(version, METRICS_TAG, measured)
+    version = _version(registry, config, identity, examined.metrics, folders, frozen)
     challenger = registry.under("challenger")
     if challenger is None or challenger.number < version.number:
         registry.point("challenger", version)
-    verdict = promote(registry, version, metrics["lift"]["psnr"], frozen, params, batch)
+
+    def measured(champion: Version) -> Measured:
+        its = Identity(champion.tags.get(BUNDLE_TAG, ""), identity.frozen_sha256, identity.protocol)
+        found = known(folders.evaluation.parent, champion, its) or examined_anew(registry, champion, frozen, measuring)
+        return as_measured(f"champion {registry.model}/{champion.number}", found, judged)
+
+    candidate = as_measured(f"{registry.model}/{version.number}", examined, judged)
+    decision = decide(registry, version, candidate, _rivals(recipe, baselines, judged), measured, params)
+    gate = _gate(registry, version, decision, {"recipe": recipe, **asdict(identity), "judged_by": asdict(judged)})
+    if decision.already:
+        gate = _that_crowned(version, identity) or gate
+    _publish(registry, version, gate)
+    if decision.champion:
+        _crown(registry, version)
+    subject = Subject(candidate.name, config, identity.bundle_sha256, examined.metrics, decision.sentence)
+    _publish_card(registry, version, subject, folders)
     return {
         "model": registry.model,
         "version": version.number,
         "aliases": registry.aliases(version),
-        "verdict": verdict,
+        "verdict": decision.sentence,
         "run": config.run,
-        "bundle_sha256": bundle_sha256,
-        "metrics": metrics,
+        "bundle_sha256": identity.bundle_sha256,
+        "metrics": examined.metrics,
+        "gate": gate,
     }
 
 
-def promote(registry: Registry, version: Version, lift: float, frozen: FrozenSet, params: Register, batch: int) -> str:
-    """Makes `version` champion if it deserves it; the verdict and its numbers in a sentence."""
-    champion, name = registry.under("champion"), f"{registry.model}/{version.number}"
+def decide(
+    registry: Registry,
+    version: Version,
+    candidate: Measured,
+    rivals: list[Rival],
+    measured: Callable[[Version], Measured],
+    params: Register,
+) -> Decision:
+    """Whether `version`, which is `candidate`, is to be champion; `measured` gives what the present one has."""
+    champion, name = registry.under("champion"), candidate.name
+    alone = judge(candidate, rivals, params)
     if champion is None:
-        _crown(registry, version)
-        return f"{name} is champion: there was none; its PSNR lift is {lift:+.3f} dB"
+        return _first(name, alone, params)
     if champion.number == version.number:
-        _crown(registry, version)
-        return f"{name} is champion already; its PSNR lift is {lift:+.3f} dB"
+        return Decision(f"{name} is champion already; it is {alone.sentence()}", True, alone, already=True)
     if PROMOTED_TAG in version.tags:
-        return f"{name} was champion before {registry.model}/{champion.number} and is brought back by hand only"
+        said = f"{name} was champion before {registry.model}/{champion.number} and is brought back by hand only"
+        return Decision(said, False, alone)
     try:
-        best = _champions_lift(registry, champion, frozen, batch)
+        verdict = judge(candidate, [*rivals, Rival("champion", measured(champion))], params)
     except StageError as error:
-        return f"{name} stays challenger: {error}; make it champion by hand"
-    said = f"its PSNR lift of {lift:+.3f} dB against {best:+.3f} dB of champion {registry.model}/{champion.number}"
-    if not (lift > best and lift - best >= params.margin):
-        return f"{name} stays challenger: {said} is not enough (register.margin is {params.margin:g} dB)"
+        return Decision(f"{name} stays challenger: {error}; make it champion by hand", False, alone)
+    if not verdict.passed:
+        return Decision(f"{name} stays challenger: it is {verdict.sentence()}", False, verdict)
     if not params.promote:
-        return f"{name} stays challenger: {said} is better, but register.promote is false"
-    _crown(registry, version)
-    return f"{name} is champion: {said}"
+        said = f"{name} stays challenger: register.promote is false, though it is {verdict.sentence()}"
+        return Decision(said, False, verdict)
+    return Decision(f"{name} is champion: it is {verdict.sentence()}", True, verdict)
+
+
+def _first(name: str, verdict: Verdict, params: Register) -> Decision:
+    """Where there is no champion, something has to be served: `register.promote` has no say."""
+    said = f"it is {verdict.sentence()}"
+    if verdict.passed:
+        return Decision(f"{name} is champion: there was none, and {said}", True, verdict)
+    if params.unproven:
+        return Decision(f"{name} is champion unproven: there was none; {said}", True, verdict)
+    return Decision(
+        f"{name} stays challenger, register.unproven is false, and there is no champion: {said}", False, verdict
+    )
+
+
+def _rivals(recipe: str, baselines: Baselines, judged: Judged) -> list[Rival]:
+    """Doing nothing, and for recipes that learn what does not."""
+    rows = {name: as_measured(name, examined, judged) for name, examined in baselines.rows.items()}
+    classical = [name for name in rows if name in CLASSICAL and CATALOGUE[recipe].learns]
+    return [
+        Rival("nothing", rows[baselines.nothing]),
+        *(Rival("classical", rows[name]) for name in classical),
+    ]
+
+
+def _gate(registry: Registry, version: Version, decision: Decision, of: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model": registry.model,
+        "version": version.number,
+        **of,
+        "verdict": decision.sentence,
+        "champion": decision.champion,
+        **decision.verdict.numbers(),
+    }
+
+
+def _that_crowned(version: Version, identity: Identity) -> dict[str, Any] | None:
+    """The verdict that made it champion, where its numbers still hold: it names the champion that was before."""
+    gate: dict[str, Any] = json.loads(version.tags.get(GATE_TAG, "{}"))
+    holds = gate.get("champion") and asdict(identity).items() <= gate.items()
+    return gate if holds else None
+
+
+def _publish(registry: Registry, version: Version, gate: Mapping[str, Any]) -> None:
+    """The verdict on the version, and as evaluation/gate.json of its run."""
+    registry.tag(version, GATE_TAG, json.dumps(gate, ensure_ascii=False))
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "gate.json"
+        write_json(path, gate)
+        tracking.log_files(version.run_id, [path], "evaluation")
+
+
+def _publish_card(registry: Registry, version: Version, subject: Subject, folders: Folders) -> None:
+    with TemporaryDirectory() as scratch:
+        card = Path(scratch) / "card"
+        write_card(card, subject, Basis.open(folders.baselines), folders.evaluation, DATA, PREPARED)
+        publish(registry, version, card)
 
 
 def _crown(registry: Registry, version: Version) -> None:
@@ -97,35 +197,24 @@ def _crown(registry: Registry, version: Version) -> None:
     registry.tag(version, PROMOTED_TAG, "true")
 
 
-def _champions_lift(registry: Registry, champion: Version, frozen: FrozenSet, batch: int) -> float:
-    """On this frozen set: as its tag says, or examined anew where the tag is of another set."""
-    measured = json.loads(champion.tags.get(METRICS_TAG, "{}"))
-    if measured.get("frozen_sha256") == frozen.sha256:
-        return float(measured["lift"]["psnr"])
-    name = f"champion {registry.model}/{champion.number}"
-    with TemporaryDirectory() as folder:
-        try:
-            bundle = registry.download(champion, Path(folder))
-            found, expected = digest(bundle), champion.tags.get(BUNDLE_TAG)
-            if found != expected:
-                raise StageError(f"{name} cannot be examined: its bundle has sha256 {found}, its tag says {expected}")
-            predictor = Predictor.from_bundle(bundle, batch=batch)
-        except (BundleError, OSError) as error:
-            raise StageError(f"{name} cannot be examined: {error}") from error
-        return float(summary(examine(predictor, frozen, batch))["lift"]["psnr"])
-
-
-def _metrics(evaluation: Path, bundle_sha256: str, frozen: FrozenSet, recipe: str) -> dict[str, Any]:
-    path, again = evaluation / "report.json", f"run `python -m pipelines.evaluate {recipe}`"
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StageError(f"{path} cannot be read ({error}); {again}") from error
-    for what, expected in (("bundle", bundle_sha256), ("frozen", frozen.sha256)):
-        found = report[f"{what}_sha256"]
-        if found != expected:
-            raise StageError(f"{path} is of another {what} ({found[:12]}, now {expected[:12]}); {again}")
-    return dict(report["metrics"])
+def _version(
+    registry: Registry,
+    config: Config,
+    identity: Identity,
+    metrics: Mapping[str, Any],
+    folders: Folders,
+    frozen: FrozenSet,
+) -> Version:
+    """The bundle's version, found or made, with the present numbers as its tag."""
+    measured = json.dumps({"frozen_sha256": identity.frozen_sha256, "protocol": identity.protocol, **metrics})
+    version = registry.find(identity.bundle_sha256)
+    if version is None:
+        run_id = _run(config, metrics, folders.evaluation)
+        tags = _lineage(config, run_id) | {BUNDLE_TAG: identity.bundle_sha256, METRICS_TAG: measured}
+        return registry.add(folders.bundle, run_id, tags, _example(next(iter(frozen)), config.task))
+    if version.tags.get(METRICS_TAG) != measured:
+        registry.tag(version, METRICS_TAG, measured)
+    return version
 
 
 def _run(config: Config, metrics: Mapping[str, Any], evaluation: Path) -> str:
@@ -172,9 +261,11 @@ def main() -> None:
     parser.add_argument("recipe", choices=sorted(CATALOGUE))
     recipe = parser.parse_args().recipe
     task = CATALOGUE[recipe].task
-    with stage(f"register@{task.model}"):
-        batch = evaluate_params().batch
-        report = register(recipe, register_params(), batch, BUNDLES / recipe, EVALUATION / recipe, FROZEN / task)
+    with stage(f"register@{task.model}"), tracking.stage_run(f"register@{recipe}") as run_id:
+        folders = Folders(BUNDLES / recipe, EVALUATION / recipe, BASELINES / task, folder(task))
+        report = register(recipe, register_params(), evaluate_params(), folders)
+        tracking.log_report(run_id, report)
+        write_json(REGISTERED / f"{recipe}-gate.json", report.pop("gate"))
         write_json(REGISTERED / f"{recipe}.json", report)
         print(f"register@{recipe}: {report['verdict']}")
 

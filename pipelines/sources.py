@@ -5,7 +5,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Source:
     path: Path
     name: str  # its path inside data/, as text whatever the bytes of its file name
     labels: list[str]
+    given: Path | None = None  # the picture that this one is the answer to
 
 
 def imagenet(data: Path) -> list[Source]:
@@ -28,6 +29,24 @@ def imagenet(data: Path) -> list[Source]:
     if not sources:
         raise StageError(f"{train} holds no photographs; ImageNet's layout is {train}/<wnid>/*.JPEG")
     return sources
+
+
+def old(data: Path) -> list[Source]:
+    """data/old/**: genuine old photographs, without labels. An absent folder has none."""
+    return [_source(data, path, []) for path in _files(data / "old")]
+
+
+def pairs(data: Path) -> list[Source]:
+    """data/pairs/A/** and data/pairs/B/**: B's pictures, each given A's of the same name (the ending may differ).
+
+    An absent folder has none. StageError names a picture that has no partner.
+    """
+    given, answers = ({_partner(top, path): path for path in _files(top)} for top in _sides(data))
+    alone = sorted(given.keys() ^ answers.keys())
+    if alone:
+        has, lacks = ("A", "B") if alone[0] in given else ("B", "A")
+        raise StageError(f"{data}/pairs/{has} has {alone[0]} and {lacks} has not; both must have the same names")
+    return [replace(_source(data, path, []), given=given[name]) for name, path in answers.items()]
 
 
 def more(data: Path) -> list[Source]:
@@ -99,6 +118,15 @@ def _check_categories(categories: Collection[str], known: Collection[str]) -> No
                 f"prepare.coco.categories has {category!r}, which the annotations do not know; "
                 f"{hint}known: {', '.join(sorted(known))}"
             )
+
+
+def _sides(data: Path) -> tuple[Path, Path]:
+    return data / "pairs/A", data / "pairs/B"
+
+
+def _partner(top: Path, path: Path) -> str:
+    """What a picture's name has in common with its partner's."""
+    return path.relative_to(top).with_suffix("").as_posix()
 
 
 def _files(top: Path) -> Iterator[Path]:

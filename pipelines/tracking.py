@@ -1,7 +1,8 @@
-"""Training runs in MLflow: found or made, told in batches, and never left RUNNING.
+"""Runs in MLflow: of a whole `dvc repro`, of each of its stages, of trainings; and never left RUNNING.
 
-A run is found again by its tag `autochrome.run`, so a killed training goes on in the run that it began. The driver
-begins and ends runs; rank 0 of the workers tells them what happens.
+A training's run is found again by its tag `autochrome.run`, so a killed training goes on in the run that it began. The
+driver begins and ends runs; rank 0 of the workers tells them what happens. Every run of a stage that DVC started is a
+child of the run of that `dvc repro` (docs/tracking.md).
 """
 
 import json
@@ -20,6 +21,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from pipelines import family
 from pipelines.locks import held, is_free
 from pipelines.loop import Row
 from pipelines.stage import StageError
@@ -35,6 +37,10 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 EXPERIMENT = "autochrome"
 SQLITE = "sqlite:///"
+UI = "http://127.0.0.1:5000"  # where `make ui` shows what is in a database file
+REPRO_TAG = "autochrome.repro"  # on the run of a `dvc repro`: its process
+PROCESS_TAG = "autochrome.process"  # on the run of a stage: its process
+PARENT_TAG = "mlflow.parentRunId"
 METRICS_A_BATCH = 1000  # what a tracking server takes at once
 PARAMS_A_BATCH = 100
 
@@ -94,19 +100,63 @@ def training_run(description: Description) -> Iterator[str]:
     """
     reconcile(description.folder.parent)
     client = mlflow.MlflowClient(address())
-    run_id = start_or_continue(description.run, _tags(description))
-    try:
-        _describe(client, run_id, description)
-        yield run_id
-    except BaseException:
-        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
-        raise
-    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+    with _child(client) as parent:
+        run_id = start_or_continue(description.run, {**_tags(description), **parent})
+        with _ending(client, run_id):
+            _describe(client, run_id, description)
+            yield run_id
+
+
+@contextmanager
+def stage_run(name: str) -> Iterator[str]:
+    """The MLflow run of one stage, such as `prepare@coco`, by id: FINISHED when the block ends well, else FAILED.
+
+    It is new every time. In a `dvc repro` it is a child of that one's run, which says RUNNING meanwhile.
+    """
+    client = mlflow.MlflowClient(address())
+    _end_the_killed(client)
+    own = {"autochrome.stage": name, PROCESS_TAG: family.key(os.getpid()), **checkout_tags()}
+    with _child(client) as parent:
+        run_id: str = client.create_run(_experiment(client), run_name=name, tags={**own, **parent}).info.run_id
+        with _ending(client, run_id):
+            yield run_id
+
+
+def log_report(run_id: str, report: Mapping[str, Any], files: Sequence[Path] = ()) -> None:
+    """Logs a stage's report: its numbers as metrics, all of it as `report.json`, and `files` (folders too) beside it.
+
+    `{"splits": {"train": 200}}` becomes the metric `splits/train`. Lists and texts are in report.json alone.
+    """
+    client, now = mlflow.MlflowClient(address()), time.time_ns() // 1_000_000
+    client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in _numbers(report)])
+    client.log_dict(run_id, dict(report), "report.json")
+    log_files(run_id, files)
+
+
+def log_files(run_id: str, files: Sequence[Path], artifact_path: str | None = None) -> None:
+    """Logs files, and folders under their names."""
+    client = mlflow.MlflowClient(address())
+    for path in files:
+        client.log_artifact(run_id, str(path), artifact_path=artifact_path)
+
+
+def parent_of(run_id: str) -> str | None:
+    """The run of the `dvc repro` that a run is a child of."""
+    parent: str | None = mlflow.MlflowClient(address()).get_run(run_id).data.tags.get(PARENT_TAG)
+    return parent
+
+
+def run_url(run_id: str) -> str:
+    """Where MLflow shows a run: on the tracking server, or where `make ui` does for a database file."""
+    client = mlflow.MlflowClient(address())
+    server = client.tracking_uri if client.tracking_uri.startswith("http") else UI
+    return f"{server.rstrip('/')}/#/experiments/{_experiment(client)}/runs/{run_id}"
 
 
 def reconcile(runs: Path) -> None:
     """End as FAILED every run that says RUNNING and whose lock in the folder `runs` nobody holds."""
     client = mlflow.MlflowClient(address())
+    _end_the_killed(client)
     for run in _search(client, f"attributes.status = 'RUNNING' and tags.`autochrome.place` = '{_place(runs)}'"):
         if is_free(runs / run.data.tags["autochrome.run"] / "lock"):
             client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
@@ -160,8 +210,7 @@ def log_evaluation(run: str, tags: Mapping[str, str], metrics: Mapping[str, floa
         client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
     now = time.time_ns() // 1_000_000
     client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
-    for file in files:
-        client.log_artifact(run_id, str(file), artifact_path="evaluation")
+    log_files(run_id, files, "evaluation")
     return run_id
 
 
@@ -170,6 +219,61 @@ def log_params(client: mlflow.MlflowClient, run_id: str, params: Mapping[str, An
     every = [Param(name, str(value)) for name, value in params.items()]
     for first in range(0, len(every), PARAMS_A_BATCH):
         client.log_batch(run_id, params=every[first : first + PARAMS_A_BATCH])
+
+
+@contextmanager
+def _child(client: mlflow.MlflowClient) -> Iterator[dict[str, str]]:
+    """The tag that makes a run a child of this `dvc repro`'s run; none where a stage was started by hand.
+
+    The parent is RUNNING during the block, and FAILED after it if any of its children has failed.
+    """
+    repro = family.repro()
+    if repro is None:
+        yield {}
+        return
+    parent, status = _parent(client, repro), RunStatus.FAILED
+    try:
+        yield {PARENT_TAG: parent}
+        if not _search(client, f"attributes.status = 'FAILED' and tags.`{PARENT_TAG}` = '{parent}'"):
+            status = RunStatus.FINISHED
+    finally:
+        client.set_terminated(parent, RunStatus.to_string(status))
+
+
+def _parent(client: mlflow.MlflowClient, repro: family.Repro) -> str:
+    """The run of a `dvc repro`, RUNNING; its first stage makes it, and no two of its stages run at once."""
+    found = _search(client, f"tags.`{REPRO_TAG}` = '{repro.key}'")
+    if found:
+        client.update_run(found[0].info.run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+        return str(found[0].info.run_id)
+    tags = {REPRO_TAG: repro.key, "autochrome.command": repro.command, **checkout_tags()}
+    return str(client.create_run(_experiment(client), run_name=repro.title, tags=tags).info.run_id)
+
+
+@contextmanager
+def _ending(client: mlflow.MlflowClient, run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+def _end_the_killed(client: mlflow.MlflowClient) -> None:
+    """End as FAILED every stage's and every `dvc repro`'s run that says RUNNING and whose process has ended."""
+    for tag in (PROCESS_TAG, REPRO_TAG):
+        for run in _search(client, f"attributes.status = 'RUNNING' and tags.`{tag}` LIKE '{socket.gethostname()}:%'"):
+            if family.ended(run.data.tags[tag]):
+                client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
+
+
+def _numbers(report: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{name}", float(value)
 
 
 def _tags(description: Description) -> dict[str, str]:

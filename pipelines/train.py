@@ -7,9 +7,10 @@ to the run's folder. Started by torchrun, `--bare` uses every GPU that torchrun 
 
 import argparse
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,12 +19,12 @@ from torch import distributed
 from models.catalogue import CATALOGUE
 from models.task import Task
 from pipelines import place
-from pipelines.diary import Diary
+from pipelines.diary import Diary, Journals
 from pipelines.identity import all_params, params_hash, run_name
 from pipelines.job import Job, build, work
 from pipelines.locks import held
 from pipelines.loop import DivergedError
-from pipelines.params import damage_params, recipe_params
+from pipelines.params import RecipeSection, damage_params, recipe_params
 from pipelines.photos import Photographs, data_hashes, steps_per_epoch
 from pipelines.stage import StageError, stage
 
@@ -58,30 +59,52 @@ class Training:
 def prepare_training(recipe: str) -> Training:
     """What params.yaml and the prepared sets say is to be trained; ParamsError or StageError where it cannot be."""
     section = recipe_params(recipe)
-    damage = damage_params() if CATALOGUE[recipe].task is Task.RESTORE else None
-    sets = [BUILD.absolute() / "prepared" / name for name in section.training.data]
-    data = data_hashes(sets)
+    entry = CATALOGUE[recipe]
+    damage = damage_params() if entry.task in (Task.RESTORE, Task.DETECT) else None
+    sets, real = _sets(section.training.data), _real(section)
+    data = data_hashes([*sets, *real])
     run = run_name(recipe, section, damage, data)
     job = Job(
         recipe=recipe,
         section=section,
         damage=damage,
         data=data,
-        manifests={folder.name: folder / "manifest.parquet" for folder in sets},
+        manifests={folder.name: folder / "manifest.parquet" for folder in (*sets, *real)},
         run=run,
         folder=BUILD.absolute() / "runs" / run,
         bundle=BUILD.absolute() / "bundles" / recipe,
+        curves=BUILD.absolute() / "curves" / recipe,
+        palette=BUILD.absolute() / "palettes" / recipe if entry.palette else None,
     )
-    training = Training(job, Photographs.open(sets, "train"), Photographs.open(sets, "validation"))
+    old = Photographs.open(real, "train") if real else None
+    training = Training(
+        job,
+        replace(Photographs.open(sets, "train"), real=old),
+        replace(Photographs.open(sets, "validation"), real=old),
+    )
     _check(training)
     return training
+
+
+def _sets(names: Sequence[str]) -> list[Path]:
+    return [BUILD.absolute() / "prepared" / name for name in names]
+
+
+def _real(section: RecipeSection) -> list[Path]:
+    """The sets of genuine old photographs that the recipe asks for and that hold some."""
+    asked = _sets(getattr(section.recipe, "real", ()))
+    found = [folder for folder in asked if any(folder.glob("shard-*.arrow"))]
+    for folder in asked:
+        if folder not in found:
+            print(f"data/{folder.name} holds no photographs: training goes on with made damage alone", file=sys.stderr)
+    return found
 
 
 def train_bare(training: Training) -> None:
     """Train in this process, or in this and its fellows where torchrun started it."""
     place.tune(place.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     with _place() as here:
-        diary = Diary(training.job.folder) if here.rank == 0 else None
+        diary = Diary(training.job.folder, pictures=True) if here.rank == 0 else None
         work(training.job, training.photographs, training.validation, here, diary)
 
 
@@ -102,10 +125,10 @@ def train_tracked(training: Training) -> None:
     )
     with tracking.training_run(description) as run_id:
         address = tracking.address()
-        if job.finished.exists():
+        if job.finished.exists() or not CATALOGUE[job.recipe].learns:
             place.tune(place.cores())
-            tracker = tracking.Tracker(address, run_id)
-            work(job, training.photographs, training.validation, place.alone(), tracker)
+            journal = Journals(tracking.Tracker(address, run_id), Diary(job.folder, pictures=False))
+            work(job, training.photographs, training.validation, place.alone(), journal)
         else:
             workers.fit(job, training.photographs, training.validation, address, run_id)
 
@@ -114,6 +137,9 @@ def _check(training: Training) -> None:
     """What can be known to be impossible before any worker starts."""
     recipe, batch = training.job.recipe, training.job.section.training.batch
     photographs = len(training.photographs)
+    if training.photographs.paired != (CATALOGUE[recipe].task is Task.TRANSLATE):
+        wanted = "pairs" if CATALOGUE[recipe].task is Task.TRANSLATE else "photographs that are no pairs"
+        raise StageError(f"{recipe}.data is {', '.join(training.job.section.training.data)}; it must name {wanted}")
     if steps_per_epoch(photographs, batch) == 0:
         raise StageError(f"{recipe}.batch is {batch}; it must be at most {photographs}, the training photographs")
     build(training.job, training.photographs)

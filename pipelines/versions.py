@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModelStatus, RunStatus
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -27,6 +28,10 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)  # a stage says itself wha
 
 BUNDLE = "bundle"  # the version's folder artifacts/bundle
 BUNDLE_TAG = "autochrome.bundle_sha256"
+METRICS_TAG = "autochrome.metrics"  # JSON: frozen_sha256, protocol, and what was measured
+GATE_TAG = "autochrome.gate"  # JSON: the verdict and every number that led to it
+DESCRIPTION = 5000  # characters: MLflow's column, which sqlite does not enforce and PostgreSQL does
+_CUT = "\n\n(cut here: the whole text is among the run's artifacts)"
 
 # What a registered model needs to run elsewhere: pinned to what it was measured with, never guessed from imports.
 PACKAGES = ("annotated-types", "mlflow", "numpy", "opencv-python-headless", "pandas", "safetensors", "torch")
@@ -41,6 +46,8 @@ class Version:
 
     number: int
     tags: Mapping[str, str]
+    run_id: str  # of the run that it came from
+    created: float  # seconds since 1970
 
 
 class Registry:
@@ -54,7 +61,12 @@ class Registry:
         """The version made of that bundle; the first, should several processes on several machines have made more."""
         query = f"name = '{self.model}' and tags.`{BUNDLE_TAG}` = '{bundle_sha256}'"
         found = sorted(self._client.search_model_versions(query), key=lambda one: int(one.version))
-        return Version(int(found[0].version), found[0].tags) if found else None
+        return _version(found[0]) if found else None
+
+    def every(self) -> list[Version]:
+        """Every version, the first first; none where the model was never registered."""
+        found = self._client.search_model_versions(f"name = '{self.model}'")
+        return sorted((_version(one) for one in found), key=lambda version: version.number)
 
     def under(self, alias: str) -> Version | None:
         """The version that `alias` points at."""
@@ -64,7 +76,7 @@ class Registry:
             if error.error_code in _MISSING:
                 return None
             raise
-        return Version(int(found.version), found.tags)
+        return _version(found)
 
     def aliases(self, version: Version) -> list[str]:
         """The aliases that point at `version`, sorted."""
@@ -84,7 +96,7 @@ class Registry:
         made = self._client.create_model_version(
             self.model, source=f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
         )
-        return Version(int(made.version), made.tags)
+        return _version(made)
 
     def point(self, alias: str, version: Version) -> None:
         """Moves `alias` to `version`."""
@@ -93,6 +105,12 @@ class Registry:
     def tag(self, version: Version, key: str, value: str) -> None:
         """Sets a tag of `version`."""
         self._client.set_model_version_tag(self.model, str(version.number), key, value)
+
+    def describe(self, version: Version, text: str) -> None:
+        """Sets what MLflow shows of `version`, markdown; what is too long for its database is cut at a line's end."""
+        if len(text) > DESCRIPTION:
+            text = text[: DESCRIPTION - len(_CUT)].rpartition("\n")[0] + _CUT
+        self._client.update_model_version(self.model, str(version.number), text)
 
     def download(self, version: Version, folder: Path) -> Path:
         """The version's bundle, fetched into `folder`; OSError where it cannot be had."""
@@ -141,6 +159,20 @@ def run_tags(run_id: str) -> dict[str, str]:
     """The run's tags of ours."""
     tags = mlflow.MlflowClient(tracking.address()).get_run(run_id).data.tags
     return {key: value for key, value in tags.items() if key.startswith("autochrome.")}
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(int(found.version), found.tags, str(found.run_id), found.creation_timestamp / 1000)
+
+
+def run_file(run_id: str, path: str) -> bytes | None:
+    """An artifact of a run; None where the run has none of that name, or is gone."""
+    with TemporaryDirectory() as folder:
+        try:
+            fetched = mlflow.MlflowClient(tracking.address()).download_artifacts(run_id, path, folder)
+            return Path(fetched).read_bytes()
+        except (MlflowException, OSError):
+            return None
 
 
 def _signature() -> ModelSignature:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import place
+from pipelines.diary import Diary, Journals
 from pipelines.job import Job, work
 from pipelines.locks import held
 from pipelines.loop import DivergedError
@@ -138,7 +139,8 @@ def _worker(config: dict[str, _Order]) -> None:
             if here.rank == 0:
                 # A first worker that was given up for dead may still be writing.
                 stack.enter_context(held(order.job.folder / "writer.lock", f"{order.job.run}'s first worker", TAKEOVER))
-                journal = Tracker(order.tracking, order.run_id)
+                tracker = Tracker(order.tracking, order.run_id)
+                journal = Journals(tracker, Diary(order.job.folder, pictures=False))
                 stack.enter_context(system_metrics(order.tracking, order.run_id))
             here.wait()
             work(order.job, photographs, validation, here, journal)

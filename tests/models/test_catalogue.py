@@ -14,8 +14,9 @@ def test_every_entry_builds_from_params_and_its_network_again_from_a_config(name
     entry = CATALOGUE[name]
     assert is_dataclass(entry.params)
     params = recipe_params(name).recipe
+    setting = Setting(3, 128, torch.full((313,), 1 / 313))
+    recipe = entry.recipe(params, setting)
     with torch.device("meta"):
-        recipe = entry.recipe(params, Setting(3, 128, torch.full((313,), 1 / 313)))
         network = entry.network(recipe.network_config())
     assert recipe.task is entry.task
     assert network.state_dict().keys() == recipe.predictor().state_dict().keys()

@@ -10,8 +10,8 @@ from torch.nn import functional
 from models.color import rgb_to_lab
 from models.colorgan import AB, Colorgan, ColorganParams, ResNetUNet, network
 from models.pix2pix import PatchDiscriminator
-from models.recipe import Batch, Phase, Setting
 from models.published import WeightsError
+from models.recipe import Batch, Phase, Setting
 
 TINY = ColorganParams(
     epochs=1,

@@ -12,6 +12,7 @@ from models import bundle
 from models.bundle import Config
 from models.catalogue import CATALOGUE
 from models.color import rgb_to_lab
+from models.hints import Hint
 from models.image import to_tensor
 from models.predictor import Predictor
 from models.task import Task
@@ -185,3 +186,76 @@ def test_as_many_masks_as_photographs() -> None:
 def test_a_batch_has_at_least_one() -> None:
     with pytest.raises(ValueError, match="batch is 0"):
         Predictor(RESTORE, Recorder(1.0), batch=0)
+
+
+class Masked(nn.Module):
+    """Paints what the mask says is destroyed black, and half where no one said anything."""
+
+    masked = True
+
+    def forward(self, rgb: Tensor, mask: Tensor | None = None) -> Tensor:
+        return rgb / 2 if mask is None else rgb * (1 - mask)
+
+
+class Hinted(nn.Module):
+    """Answers with the hints."""
+
+    hinted = True
+
+    def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        return lightness.new_zeros(len(lightness), 2, *lightness.shape[2:]) if hints is None else hints[:, :2]
+
+
+class Finder(nn.Module):
+    """What is white is destroyed."""
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        return (rgb.amin(dim=1, keepdim=True) > 0.99).float()
+
+
+def test_a_masked_network_is_given_the_mask_where_there_is_one() -> None:
+    pictures = [photo((70, 90), seed=seed) for seed in range(2)]
+    mask = np.zeros((70, 90), bool)
+    mask[20:30, 40:60] = True
+    told, untold = Predictor(RESTORE, Masked(), batch=4).predict(pictures, [mask, None])
+    assert not told[mask].any()
+    np.testing.assert_array_equal(told[~mask], pictures[0][~mask])
+    assert np.abs(untold.astype(int) - pictures[1] / 2).max() <= 0.5
+
+
+def test_hints_reach_the_network_and_no_other_is_given_any() -> None:
+    picture = np.full((80, 100, 3), 120, np.uint8)
+    hint = Hint(x=75.0, y=20.0, a=40.0, b=-30.0, radius=8.0)
+    plain, hinted = Predictor(COLORIZE, Hinted()).predict([picture, picture], [None, None], [[], [hint]])
+    np.testing.assert_allclose(plain, picture, atol=1)
+    lab = rgb_to_lab(to_tensor(hinted)[None])[0]
+    assert lab[1, 20, 75] == pytest.approx(40, abs=3)
+    assert lab[2, 20, 75] == pytest.approx(-30, abs=3)
+    assert lab[1:, 60, 20].abs().max() < 1
+    with pytest.raises(ValueError, match="colorgan takes no colour hints; a recipe that does is guided"):
+        trained(COLORIZE).predict([picture], [None], [[hint]])
+    with pytest.raises(ValueError, match="there are 1 photographs and 2 lists of hints; give as many"):
+        trained(COLORIZE).predict([picture], [None], [[], []])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_detectors_picture_is_white_where_the_photograph_is_destroyed(dtype: type) -> None:
+    picture = photo((150, 90), dtype) // 2
+    picture[30:40, 20:60] = np.iinfo(dtype).max
+    detect = replace(RESTORE, task=Task.DETECT, recipe="scratches", network={"width": 2})
+    (found,) = Predictor(detect, Finder()).predict([picture], [None])
+    expected = np.zeros_like(picture)
+    expected[30:40, 20:60] = np.iinfo(dtype).max
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_a_recipe_mends_first_is_not_left_to_its_network() -> None:
+    """`classical` has nothing but what is mended first: the network hands it on."""
+    config = replace(RESTORE, recipe="classical", network={"method": "telea", "radius": 3})
+    picture = np.full((90, 120, 3), 120, np.uint8)
+    picture[40:44, 10:100] = 255
+    mask = (picture == 255).all(axis=2)
+    predictor = Predictor(config, CATALOGUE["classical"].network(config.network))
+    (answer,) = predictor.predict([picture], [mask])
+    np.testing.assert_allclose(answer, np.full_like(picture, 120), atol=3)
+    np.testing.assert_array_equal(answer[~mask], picture[~mask])

@@ -35,16 +35,25 @@ def test_masked_pixels_are_white_to_the_network() -> None:
     photo = np.full((10, 20, 3), 51, np.uint8)
     mask = np.zeros((10, 20), bool)
     mask[2:4, 5:8] = True
-    (tile,) = Tiling(photo, mask, 32).tiles()
+    (tile,) = Tiling(photo, mask, 32, masked=False).tiles()
     assert tile.shape == (3, 32, 32)
     assert (tile[:, 2:4, 5:8] == 1).all()
     assert (tile[:, :10, :20] == 1).sum() == 3 * 6
     assert photo.max() == 51
 
 
+def test_a_network_that_asks_for_the_mask_gets_it_below_the_tile() -> None:
+    mask = np.zeros((10, 20), bool)
+    mask[2:4, 5:8] = True
+    (tile,) = Tiling(np.full((10, 20, 3), 51, np.uint8), mask, 32, masked=True).tiles()
+    assert tile.shape == (4, 32, 32)
+    assert torch.equal(tile[3, :10, :20], torch.from_numpy(mask).float())
+    assert (tile[:3, 2:4, 5:8] == 1).all()
+
+
 def test_a_seam_between_two_answers_is_a_ramp() -> None:
     photo = np.zeros((64, 112, 3), np.uint8)
-    tiling = Tiling(photo, None, 64)
+    tiling = Tiling(photo, None, 64, masked=False)
     answers = iter([torch.zeros(3, 64, 64), torch.ones(3, 64, 64)])
     row = tiling.blend(answers)[30, :, 0].astype(int)
     assert (row[:48] == 0).all()

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.decode import encode, look, shrink, square
+from pipelines.decode import edges, encode, look, look_at_pair, shrink, square
 from pipelines.params import Prepare
 
 PHOTOS = Path(__file__).resolve().parents[2] / "../shared/photos"
@@ -187,3 +187,28 @@ def test_colours_are_packed_as_sharp_as_light() -> None:
     stripes[:, 1::2] = (255, 0, 0)
     back = unpacked(encode(stripes, 95))[:, :, ::-1]
     assert np.abs(back - stripes).mean() < 8
+
+
+def test_a_pair_is_cropped_alike_and_left_out_together() -> None:
+    small, large = picture(100, 75), picture(200, 150)
+    looked = look_at_pair(saved(large), saved(small, "PNG"), PARAMS)
+    assert looked.reason == ""
+    assert close(looked.packed, large)
+    assert close(looked.given, large)
+    wide = look_at_pair(saved(large), saved(picture(200, 100)), PARAMS)
+    assert (wide.reason, wide.packed) == ("unlike its pair: 200 x 150 and 200 x 100", b"")
+    broken = look_at_pair(saved(large), b"no picture", PARAMS)
+    assert broken.reason.startswith("its pair is not a picture")
+    assert broken.packed == b""
+
+
+def test_a_missing_half_is_made_of_edges() -> None:
+    photo = np.full((100, 100, 3), 200, np.uint8)
+    photo[:, 50:] = 30
+    looked = look_at_pair(saved(Image.fromarray(photo), "PNG"), None, replace(PARAMS, colorfulness=0.0))
+    drawn = unpacked(looked.given)
+    assert drawn.shape == (64, 64, 3)
+    dark = np.flatnonzero((drawn[:, :, 0] == 0).any(axis=0))
+    assert set(dark) <= {30, 31, 32, 33}
+    assert len(dark)
+    assert (edges(np.full((64, 64, 3), 90, np.uint8)) == 255).all()

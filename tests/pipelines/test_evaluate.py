@@ -1,9 +1,11 @@
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +15,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models import bundle
+from models.catalogue import CATALOGUE
 from models.predictor import Predictor
 from models.task import Task
 from pipelines import evaluate, tracking
-from pipelines.freeze import FROZEN, FrozenSet
+from pipelines.baselines import BASELINES, Baselines
+from pipelines.examination import examine, open_eyes, overlap, protocol
+from pipelines.freeze import FROZEN, FrozenSet, folder
+from pipelines.params import Evaluate
 from pipelines.stage import StageError
 from tests.pipelines import exam
 
-ROOT = Path(__file__).resolve().parents[2]
+EYE = "mobilenet_v2_random"
 
 
 class Always(nn.Module):
@@ -35,44 +41,55 @@ class Always(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def workplace(tmp_path: Path, tracking_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    shutil.copy(tracking_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     exam.prepare("coco", 4)
 
 
-def predictor(task: Task, value: float | None) -> Predictor:
-    channels = 3 if task is Task.RESTORE else 2
-    return Predictor(bundle.Config("x", task, exam.SIZE, {}, {}, {}, "x"), Always(value, channels))
+def summarized(task: Task, value: float | None) -> dict[str, Any]:
+    """What a network that answers `value` everywhere gets."""
+    exam.measured(task)
+    recipe, channels = ("pix2pix", 3) if task is Task.RESTORE else ("colorgan", 2)
+    predictor = Predictor(bundle.Config(recipe, task, exam.SIZE, {}, {}, {}, "x"), Always(value, channels))
+    params = Evaluate(**exam.evaluate_section())
+    frozen = FrozenSet.open(folder(task))
+    answers = evaluate.answer(predictor, list(frozen), batch=3)
+    examination = examine(task, list(frozen), {evaluate.MINE: answers}, open_eyes(params), 3)
+    kept = Baselines.open(task, BASELINES / task, frozen.sha256, protocol(params))
+    return evaluate.summary(examination, kept.rows[kept.nothing])
 
 
 def test_doing_nothing_lifts_nothing() -> None:
     exam.frozen(Task.RESTORE, photographs=4)
-    examined = evaluate.examine(predictor(Task.RESTORE, None), FrozenSet.open(FROZEN / "restore"), batch=3)
-    metrics = evaluate.summary(examined)
+    metrics = summarized(Task.RESTORE, None)
     assert metrics["photographs"] == 4
-    assert metrics["lift"] == {"psnr": 0.0, "ssim": 0.0, "psnr_inside": 0.0}
-    assert metrics["psnr"] == metrics["baseline"]["psnr"] < 40
+    lift = metrics["lift"]
+    assert {"psnr", "psnr_inside", f"lpips_{EYE}", f"frechet_{EYE}", f"f1_{EYE}"} < set(lift)
+    assert list(lift.values()) == pytest.approx([0.0] * len(lift), abs=1e-4)
+    assert metrics["psnr"] == pytest.approx(metrics["baseline"]["psnr"])
+    assert metrics["psnr"] < 40
 
 
 def test_no_colour_is_the_colorizers_baseline() -> None:
-    exam.frozen(Task.COLORIZE)
-    examined = evaluate.examine(predictor(Task.COLORIZE, 0.0), FrozenSet.open(FROZEN / "colorize"), batch=3)
-    metrics = evaluate.summary(examined)
+    exam.frozen(Task.COLORIZE, photographs=4)
+    metrics = summarized(Task.COLORIZE, 0.0)
     assert metrics["lift"]["psnr"] == pytest.approx(0, abs=0.05)
     assert metrics["colourfulness"] < 2
-    true = np.mean([one.true_colourfulness for one in examined])
-    assert metrics["colourfulness_difference"] == pytest.approx(metrics["colourfulness"] - true, abs=1e-5)
+    grey = metrics["colourfulness"] - metrics["truth"]["colourfulness"]
+    assert metrics["colourfulness_difference"] == pytest.approx(grey, abs=1e-5)
     assert "psnr_inside" not in metrics
+    assert not any(name.startswith("colourfulness") for name in metrics["lift"])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.5])
 def test_a_broken_network_gets_the_bad_numbers_it_deserves(value: float) -> None:
-    exam.frozen(Task.RESTORE)
-    examined = evaluate.examine(predictor(Task.RESTORE, value), FrozenSet.open(FROZEN / "restore"), batch=3)
-    metrics = evaluate.summary(examined)
+    exam.frozen(Task.RESTORE, photographs=4)
+    metrics = summarized(Task.RESTORE, value)
     assert np.isfinite([value for _, value in evaluate.flat(metrics)]).all()
     assert metrics["psnr"] < 20
+    assert metrics["lift"][f"lpips_{EYE}"] > 0
 
 
 def test_the_tables_mean_is_the_metric() -> None:
@@ -83,9 +100,69 @@ def test_the_tables_mean_is_the_metric() -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     assert len({row["source"] for row in rows}) == 4
-    for column in ("psnr", "ssim", "colourfulness"):
+    for column in ("psnr", "ssim", "colourfulness", f"lpips_{EYE}"):
         assert np.mean([float(row[column]) for row in rows]) == pytest.approx(metrics[column], abs=1e-5)
-    assert np.mean([float(row["lift_psnr"]) for row in rows]) == pytest.approx(metrics["lift"]["psnr"], abs=1e-5)
+    for column in ("psnr", f"lpips_{EYE}"):
+        assert np.mean([float(row[f"lift_{column}"]) for row in rows]) == pytest.approx(
+            metrics["lift"][column], abs=1e-5
+        )
+        baseline = [float(row[f"baseline_{column}"]) for row in rows]
+        assert np.mean(baseline) == pytest.approx(metrics["baseline"][column], abs=1e-5)
+
+
+def test_the_report_says_what_it_is_of_and_fits_into_a_tag() -> None:
+    exam.frozen(Task.RESTORE, photographs=4)
+    folder_of_bundle = exam.made_bundle("pix2pix", "pix2pix-1")
+    report = exam.evaluated("pix2pix")
+    assert report == json.loads((evaluate.EVALUATION / "pix2pix" / "report.json").read_text())
+    assert (report["recipe"], report["task"], report["run"]) == ("pix2pix", "restore", "pix2pix-1")
+    assert report["bundle_sha256"] == bundle.digest(folder_of_bundle)
+    assert report["frozen_sha256"] == FrozenSet.open(folder(Task.RESTORE)).sha256
+    assert report["judged_by"] == {"distance": f"lpips_{EYE}", "frechet": f"frechet_{EYE}"}
+    one_eye = len(json.dumps(report["metrics"]))
+    its = len(json.dumps({key: value for key, value in report["metrics"].items() if EYE in key}))
+    assert one_eye + 2 * 3 * (its + 200) < 4800  # of answers, baseline and lift, by two more networks
+
+
+def test_baselines_of_another_frozen_set_are_refused() -> None:
+    exam.frozen(Task.RESTORE, photographs=4)
+    exam.made_bundle("pix2pix", "pix2pix-1")
+    exam.evaluated("pix2pix")
+    exam.frozen(Task.RESTORE, photographs=4, seed=9)
+    params, target = Evaluate(**exam.evaluate_section()), evaluate.EVALUATION / "pix2pix"
+    with pytest.raises(StageError, match=r"another frozen set .*run `python -m pipelines\.baselines restore`"):
+        evaluate.evaluate(
+            "pix2pix", params, evaluate.BUNDLES / "pix2pix", folder(Task.RESTORE), BASELINES / "restore", target
+        )
+
+
+def test_the_grid_shows_the_same_photographs_whoever_answers() -> None:
+    exam.frozen(Task.RESTORE, photographs=4)
+    columns = []
+    for seed in (1, 2):
+        exam.made_bundle("pix2pix", f"pix2pix-{seed}", seed)
+        exam.evaluated("pix2pix")
+        columns.append(np.asarray(Image.open(evaluate.EVALUATION / "pix2pix" / "pictures.png"))[:, : 6 + exam.SIZE])
+    rows = [slice(22 + row * (exam.SIZE + 28), 22 + row * (exam.SIZE + 28) + exam.SIZE) for row in range(2)]
+    for row in rows:
+        np.testing.assert_array_equal(columns[0][row], columns[1][row])
+
+
+def test_a_detector_is_examined_on_the_restorers_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CATALOGUE, "seer", dataclasses.replace(exam.GAIN, task=Task.DETECT))
+    exam.frozen(Task.RESTORE, photographs=4)
+    config = bundle.Config("seer", Task.DETECT, exam.SIZE, {}, {}, {}, "seer-1")
+    bundle.save(evaluate.BUNDLES / "seer", config, exam.Gain())
+    metrics = exam.evaluated("seer")["metrics"]
+    assert set(metrics) == {"photographs", "precision", "recall", "f1", "iou", "baseline", "lift"}
+    assert metrics["lift"]["f1"] == pytest.approx(metrics["f1"] - metrics["baseline"]["f1"], abs=1e-6)
+    pairs = list(FrozenSet.open(folder(Task.DETECT)))
+    answers = [pair.input[:, :, 0] >= 128 for pair in pairs]  # what the photograph itself says of itself
+    expected = [overlap(answer, pair.mask)["iou"] for answer, pair in zip(answers, pairs, strict=True)]
+    assert metrics["iou"] == pytest.approx(np.mean(expected), abs=0.02)
+    sheet = np.asarray(Image.open(evaluate.EVALUATION / "seer" / "pictures.png"))
+    third = sheet[22 : 22 + exam.SIZE, 6 + 2 * (exam.SIZE + 6) :][:, : exam.SIZE, 0]
+    np.testing.assert_array_equal(third > 0, pairs[0].mask)
 
 
 def test_the_pictures_show_question_answer_and_truth() -> None:
@@ -115,10 +192,10 @@ def test_a_bundle_that_is_not_there_is_an_error() -> None:
         exam.evaluated("pix2pix")
 
 
-def stage(recipe: str, folder: Path) -> str:
-    shutil.copy(ROOT / "params.yaml", folder)
+def stage(recipe: str, workplace: Path) -> str:
+    exam.params_file(workplace)
     command = [sys.executable, "-m", "pipelines.evaluate", recipe]
-    environment = {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    environment = {"PYTHONPATH": str(exam.ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{workplace}/mlflow.db"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
     return done.stdout
@@ -130,20 +207,26 @@ def test_the_stage_tells_dvc_and_the_trainings_run(tmp_path: Path) -> None:
     run_id = tracking.start_or_continue("colorgan-1", {"autochrome.recipe": "colorgan"})
     client = MlflowClient(tracking.address())
     client.set_terminated(run_id, "FINISHED")
-    assert "PSNR" in stage("colorgan", tmp_path)
+    exam.measured(Task.COLORIZE)
+    assert "beside doing nothing: lpips_mobilenet_v2_random" in stage("colorgan", tmp_path)
     metrics = json.loads((tmp_path / "metrics/colorgan.json").read_text())
-    assert metrics == exam.evaluated("colorgan")["metrics"]
+    again = exam.evaluated("colorgan")["metrics"]  # by as many threads as there are here: float32 differs a little
+    assert dict(evaluate.flat(metrics)) == pytest.approx(dict(evaluate.flat(again)), rel=1e-4, abs=1e-4)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/psnr"] == metrics["psnr"]
     assert run.data.metrics["test/lift/ssim"] == metrics["lift"]["ssim"]
     logged = {Path(file.path).name for file in client.list_artifacts(run_id, "evaluation")}
-    assert logged == {"photographs.csv", "pictures.png", "report.json"}
+    assert logged == {
+        *("photographs.csv", "pictures.png", "report.json"),
+        *("thumbnails.jpg", "failures.png", "failures.json"),
+    }
 
 
 def test_the_stage_makes_no_run_where_there_is_none(tmp_path: Path) -> None:
     exam.frozen(Task.COLORIZE)
     exam.made_bundle("colorgan", "colorgan-1")
+    exam.measured(Task.COLORIZE)
     stage("colorgan", tmp_path)
     assert tracking.find_run("colorgan-1") is None
     assert (tmp_path / "metrics/colorgan.json").is_file()

@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models.task import Task
-from pipelines.freeze import FROZEN, FrozenSet
+from pipelines.freeze import FROZEN, FrozenSet, encode, folder, freeze
+from pipelines.packing import Row, Shards, write_manifest
+from pipelines.params import Freeze
 from pipelines.stage import StageError
 from tests.pipelines import exam
 
@@ -27,7 +29,7 @@ def lightness(photo: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(photo / np.float32(255), cv2.COLOR_RGB2LAB)[:, :, 0], np.float32)
 
 
-@pytest.mark.parametrize("task", list(Task))
+@pytest.mark.parametrize("task", [Task.RESTORE, Task.COLORIZE])
 def test_the_same_input_gives_the_same_bytes(task: Task, tmp_path: Path) -> None:
     reports = [exam.frozen(task, folder=tmp_path / name) for name in ("a", "b")]
     assert reports[0] == reports[1]
@@ -104,3 +106,39 @@ def test_the_stage_says_when_the_test_split_has_fewer(tmp_path: Path) -> None:
     assert report["photographs"] == 6
     assert list(report["data"]) == ["coco"]
     assert report["sha256"] == FrozenSet.open(FROZEN / "colorize").sha256
+
+
+def test_translating_is_asked_with_the_pair_and_detecting_with_what_restoring_is(tmp_path: Path) -> None:
+    shards, rows = Shards(tmp_path / "build/prepared/pairs", 4), []
+    (tmp_path / "build/prepared/pairs").mkdir()
+    for seed in range(5):
+        row = Row(f"pairs/B/{seed}.png", f"{seed:064x}", "test", [], 64, 64, True, "")
+        shards.add(row, encode(exam.photograph(seed)), encode(exam.photograph(100 + seed)))
+        rows.append(row)
+    shards.close()
+    write_manifest(rows, tmp_path / "build/prepared/pairs/manifest.parquet")
+    freeze(Task.TRANSLATE, Freeze(["pairs"], 5, 1), None, tmp_path / "build/prepared", folder(Task.TRANSLATE))
+    pairs = list(FrozenSet.open(folder(Task.TRANSLATE)))
+    assert len(pairs) == 5
+    for pair in pairs:
+        seed = int(Path(pair.source).stem)
+        np.testing.assert_array_equal(pair.clean, exam.photograph(seed))
+        np.testing.assert_array_equal(pair.input, exam.photograph(100 + seed))
+    assert folder(Task.DETECT) == folder(Task.RESTORE) == Path("build/frozen/restore")
+
+
+@pytest.mark.parametrize(("task", "wrong"), [(Task.TRANSLATE, "must be pairs"), (Task.COLORIZE, "must be no pairs")])
+def test_pairs_are_for_translating_alone(task: Task, wrong: str, tmp_path: Path) -> None:
+    shards = Shards(tmp_path / "build/prepared/pairs", 4)
+    (tmp_path / "build/prepared/pairs").mkdir()
+    row = Row("pairs/B/1.png", f"{1:064x}", "test", [], 64, 64, True, "")
+    shards.add(row, encode(exam.photograph(1)), encode(exam.photograph(2)))
+    shards.close()
+    name = "coco" if task is Task.TRANSLATE else "pairs"
+    with pytest.raises(StageError, match=wrong):
+        freeze(task, Freeze([name], 5, 1), None, tmp_path / "build/prepared", tmp_path / "frozen")
+
+
+def test_a_photograph_keeps_its_classes() -> None:
+    exam.frozen(Task.COLORIZE, photographs=2)
+    assert [pair.labels for pair in FrozenSet.open(FROZEN / "colorize")] == [["sea"], ["sea"]]

@@ -1,7 +1,9 @@
 import io
 import pickle
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def packed(number: int, size: int = SIZE) -> bytes:
     return file.getvalue()
 
 
-def written(folder: Path, labels: Sequence[str] = "abc", train: int = 21, size: int = SIZE) -> Path:
+def written(folder: Path, labels: Sequence[str] = "abc", train: int = 21, size: int = SIZE, paired: bool = False) -> Path:
     """A prepared set: `train` photographs, then five to validate with."""
     folder.mkdir()
     shards, rows = Shards(folder, 8), []
@@ -36,7 +38,7 @@ def written(folder: Path, labels: Sequence[str] = "abc", train: int = 21, size: 
         split: Split = "train" if number < train else "validation"
         own = [labels[number % len(labels)]]
         row = Row(f"{folder.name}/{number}.jpg", f"{number:064}", split, own, size, size, True, "")
-        shards.add(row, packed(number, size))
+        shards.add(row, packed(number, size), packed(50 - number, size) if paired else b"")
         rows.append(row)
     shards.close()
     write_manifest(rows, folder / "manifest.parquet")
@@ -57,7 +59,7 @@ def same(one: Sequence[Batch], two: Sequence[Batch]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(joined(one), joined(two), strict=True))
 
 
-def epoch(photographs: Photographs, damage: Damage | None = DAMAGE, number: int = 3, **options: int) -> list[Batch]:
+def epoch(photographs: Photographs, damage: Damage | None = DAMAGE, number: int = 3, **options: Any) -> list[Batch]:
     return list(batches(photographs, damage=damage, batch=4, seed=11, epoch=number, **options))
 
 
@@ -198,3 +200,46 @@ def test_hashes_are_of_the_manifests(tmp_path: Path) -> None:
     assert hashes["one"] != hashes["two"]
     with pytest.raises(StageError, match=r"three/manifest.parquet cannot be read"):
         data_hashes([tmp_path / "three"])
+
+
+def test_pairs_are_flipped_together_and_never_damaged(tmp_path: Path) -> None:
+    pairs = Photographs.open([written(tmp_path / "pairs", paired=True)], "train")
+    assert pairs.paired
+    made = epoch(pairs, damage=None)
+    clean, given, mask, _ = joined(made)
+    assert not mask.any()
+    black = clean[:, :, :, 0].sum(dim=(1, 2)) == 0
+    assert torch.equal(black, given[:, :, :, 0].sum(dim=(1, 2)) == 0)
+    assert black.any()
+    assert not black.all()
+    assert (given - clean).abs().mean() > 0.1
+
+
+def test_pairs_and_others_are_not_mixed(tmp_path: Path) -> None:
+    sets = [written(tmp_path / "pairs", paired=True), written(tmp_path / "coco")]
+    with pytest.raises(StageError, match="pairs cannot be trained on together with photographs that are none"):
+        Photographs.open(sets, "train")
+
+
+def test_genuine_old_photographs_come_beside_the_damaged_ones(tmp_path: Path, photographs: Photographs) -> None:
+    old = Photographs.open([written(tmp_path / "old", train=3)], "train")
+    beside = replace(photographs, real=old)
+    assert all(batch.real is None for batch in epoch(photographs))
+    made = epoch(beside)
+    assert same(made, epoch(photographs))
+    pictures = torch.cat([batch.real for batch in made if batch.real is not None])
+    assert len(pictures) == sum(len(batch.clean) for batch in made)
+    greens = {round(float(value) * 255 / 5) for value in 1 - pictures[:, 1, 16, 16]}
+    assert greens == {0, 1, 2}
+    again = torch.cat([batch.real for batch in epoch(beside) if batch.real is not None])
+    assert torch.equal(pictures, again)
+    halves = [epoch(beside, rank=rank, world=2) for rank in (0, 1)]
+    first = torch.cat([halves[0][0].real, halves[1][0].real])  # type: ignore[list-item]
+    assert torch.equal(first, made[0].real)  # type: ignore[arg-type]
+
+
+def test_what_is_mended_first_is_what_the_network_sees(photographs: Photographs) -> None:
+    (plain, *_), (mended, *_) = epoch(photographs), epoch(photographs, first=lambda photo: 255 - photo)
+    assert torch.allclose(mended.damaged, 1 - plain.damaged, atol=1e-6)
+    assert torch.equal(mended.clean, plain.clean)
+    assert torch.equal(mended.mask, plain.mask)

@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -203,7 +204,8 @@ def run(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["prepare"]["more"] |= {"photographs": 10, "size": 32, "smallest": 40}
+    for name in ("more", "old", "pairs"):
+        params["prepare"][name] |= {"photographs": 10, "size": 32, "smallest": 40}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path
 
@@ -226,6 +228,28 @@ def test_more_that_is_absent_leaves_an_empty_folder(workplace: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == "prepare@more: data/more is absent or empty; nothing is prepared\n"
     assert list((workplace / "build/prepared/more").iterdir()) == []
+
+
+def test_pairs_of_ones_own_and_pairs_made_of_edges(workplace: Path) -> None:
+    own, photographs = workplace / "data/pairs", workplace / "data/imagenet/train/n01"
+    for folder in (own / "A", own / "B", photographs):
+        folder.mkdir(parents=True)
+    for seed in range(12):
+        (photographs / f"{seed}.jpg").write_bytes(photo(seed))
+        (own / f"A/{seed}.jpg").write_bytes(photo(100 + seed))
+        (own / f"B/{seed}.jpg").write_bytes(photo(200 + seed))
+    assert run(workplace, "pairs").returncode == 0
+    prepared = Photographs.open([workplace / "build/prepared/pairs"], "train")
+    seed = int(Path(prepared.source(0)).stem)
+    for picture, raw in ((prepared.photo(0), photo(200 + seed)), (prepared.given(0), photo(100 + seed))):
+        with Image.open(io.BytesIO(raw)) as opened:
+            middle = np.asarray(opened.crop((8, 0, 56, 48)).resize((32, 32), Image.Resampling.LANCZOS), np.float32)
+        assert np.abs(picture - middle).mean() < 4
+    shutil.rmtree(own)
+    assert run(workplace, "pairs").returncode == 0
+    made_of_edges = Photographs.open([workplace / "build/prepared/pairs"], "train")
+    assert made_of_edges.source(0).startswith("imagenet/train/n01/")
+    assert set(np.unique(made_of_edges.given(0))) <= {0, 255}
 
 
 def test_a_wrong_layout_is_one_line(workplace: Path) -> None:

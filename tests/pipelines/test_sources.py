@@ -115,3 +115,26 @@ def test_coco_without_annotations(tmp_path: Path) -> None:
 def test_an_unknown_category_names_the_known(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"has 'cta', which .* did you mean cat\? known: cat, dog$"):
         sources.coco(coco(tmp_path), ["cta"])
+
+
+def test_pairs_are_found_by_name_whatever_their_ending(tmp_path: Path) -> None:
+    touch(tmp_path / "pairs/A/x/1.png", tmp_path / "pairs/A/2.jpg", tmp_path / "pairs/B/x/1.jpg")
+    touch(tmp_path / "pairs/B/2.jpg")
+    found = {source.name: source.given for source in sources.pairs(tmp_path)}
+    assert found == {
+        "pairs/B/2.jpg": tmp_path / "pairs/A/2.jpg",
+        "pairs/B/x/1.jpg": tmp_path / "pairs/A/x/1.png",
+    }
+
+
+def test_a_picture_without_a_partner_is_named(tmp_path: Path) -> None:
+    touch(tmp_path / "pairs/A/1.png", tmp_path / "pairs/B/1.png", tmp_path / "pairs/B/2.png")
+    with pytest.raises(StageError, match=r"pairs/B has 2 and A has not; both must have the same names"):
+        sources.pairs(tmp_path)
+
+
+def test_no_pairs_and_no_old_photographs_are_none(tmp_path: Path) -> None:
+    assert sources.pairs(tmp_path) == []
+    assert sources.old(tmp_path) == []
+    touch(tmp_path / "old/attic/grandma.jpg")
+    assert named(sources.old(tmp_path)) == {"old/attic/grandma.jpg": []}

@@ -1,4 +1,5 @@
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,33 @@ def test_the_bundle_comes_back_byte_for_byte(tmp_path: Path) -> None:
     assert digest(fetched) == version.tags[BUNDLE_TAG]
 
 
+def test_every_version_is_listed_in_order_with_its_run() -> None:
+    assert Registry("restorer").every() == []
+    made = [added(seed) for seed in range(11)]
+    listed = Registry("restorer").every()
+    assert listed == made
+    assert [version.number for version in listed] == list(range(1, 12))
+    assert {version.run_id for version in listed} == {tracking.find_run("pix2pix-1")}
+    assert abs(listed[0].created - time.time()) < 120
+
+
+@pytest.mark.parametrize("length", [10, 5000, 5001, 9000])
+def test_a_description_fits_mlflows_column(length: int) -> None:
+    version = added()
+    text = ("0123456 \n" * 1000)[:length]
+    Registry("restorer").describe(version, text)
+    said = MlflowClient(tracking.address()).get_model_version("restorer", "1").description
+    assert said is not None
+    assert len(said) <= 5000
+    assert (said == text) == (length <= 5000)
+    assert said.startswith("0123456 \n" if length > 10 else text)
+    assert ("cut here" in said) == (length > 5000)
+
+
 def test_a_version_that_does_not_exist_cannot_be_fetched(tmp_path: Path) -> None:
     added()
     with pytest.raises(OSError, match="models:/restorer/7 cannot be fetched"):
-        Registry("restorer").download(Version(7, {}), tmp_path)
+        Registry("restorer").download(Version(7, {}, "", 0.0), tmp_path)
 
 
 def test_a_model_that_a_killed_process_left_half_logged_is_not_taken_up() -> None:
