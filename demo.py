@@ -117,7 +117,7 @@ def _draw(rows: list[list[Image.Image]]) -> Image.Image:
 
 def _tell() -> None:
     print("\nRegistered:")
-    for path in sorted(REGISTERED.glob("*.json")):
+    for path in sorted(REGISTERED.glob("*/*.json")):
         version = json.loads(path.read_text(encoding="utf-8"))
         print(f"  {version['model']}/{version['version']} {', '.join(version['aliases'])}: {version['verdict']}")
     print(f"\nLook at {PICTURE}. Next: `make serve` (http://127.0.0.1:8000/docs), `make ui` (http://127.0.0.1:5000).")

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.adversarial import adam, running_average, update
+from models.adversarial import adam, kept, running_average, update
 from models.blocks import Normalization, psnr
 from models.latent_networks import (
     Autoencoder,
@@ -122,7 +122,7 @@ class Networks:
         self.clean = Autoencoder(p.width)
         # From one start the two latent spaces stay near each other, and the mapping has less to bridge.
         self.clean.load_state_dict(self.old.state_dict())
-        self.mapping = Mapping(p.width, p.blocks)
+        self.mapping = Mapping(p.width, p.normalization, p.blocks)
         self.averaged = running_average(self.mapping, p.average) if p.average else None
         self.judges: dict[str, Judge] = {}
         if p.adversarial:
@@ -144,7 +144,7 @@ class Networks:
 
     def restorer(self) -> LatentRestorer:
         """What is kept of them."""
-        mapping = self.mapping if self.averaged is None else self.averaged.module
+        mapping = kept(self.mapping, self.averaged)
         return LatentRestorer(self.detector, self.old.encoder, mapping, self.clean.decoder)
 
     def parts(self) -> dict[str, Any]:
@@ -306,7 +306,8 @@ class Latent:
 
     def network_config(self) -> dict[str, Any]:
         """Keywords of `latent_networks.network` that build this recipe's predictor."""
-        return {"width": self.params.width, "blocks": self.params.blocks}
+        p = self.params
+        return {"width": p.width, "normalization": p.normalization, "blocks": p.blocks}
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers and the average."""

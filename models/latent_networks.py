@@ -1,15 +1,15 @@
 """The networks of Wan et al. 2020 (arXiv 2004.09484): two autoencoders and the mapping between their latent spaces.
 
 Layers are those of the paper's table of network structures, whose 64 channels are `width`; latents have a quarter of
-the photograph's side. No layer normalises: a photograph's brightness and contrast must come through, and tiles of one
-photograph must not each have their own. Photographs are sRGB in [-1, 1] except where `LatentRestorer` meets the world.
+the photograph's side. The autoencoders have no norms: a photograph's brightness and contrast must come through. The
+mapping has: without them it diverged. Photographs are sRGB in [-1, 1] except where `LatentRestorer` meets the world.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.blocks import down, initialize, norm_layers
+from models.blocks import Norm, down, initialize, norm_layers
 from models.partial import PartialNonLocal
 from models.pix2pix import MOMENTUM
 from models.scratches import SURE, Detector
@@ -21,12 +21,12 @@ SLOPE = 0.2  # of LeakyReLU below 0
 
 
 class ResidualBlock(nn.Module):
-    """x + two 3x3 convolutions with a LeakyReLU between them: (B, channels, H, W) -> the same."""
+    """x + two 3x3 convolutions, norm (where there is one) and LeakyReLU between: (B, channels, H, W) -> the same."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm | None) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(channels, channels, 3, 1, 1)
+            _convolution(channels, channels, 3, norm=norm), nn.Conv2d(channels, channels, 3, 1, 1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,12 +35,13 @@ class ResidualBlock(nn.Module):
         return x + added
 
 
-def _residual(channels: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+def _residual(channels: int, blocks: int, norm: Norm | None = None) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels, norm) for _ in range(blocks)))
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2), nn.LeakyReLU(SLOPE))
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, norm: Norm | None = None) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
+    return nn.Sequential(convolution, *([] if norm is None else [norm(outputs)]), nn.LeakyReLU(SLOPE))
 
 
 def _rise(channels: int) -> nn.Sequential:
@@ -48,7 +49,7 @@ def _rise(channels: int) -> nn.Sequential:
 
 
 def _start(network: nn.Module) -> None:
-    """He's weights (arXiv 1502.01852), which need no norms: every layer keeps the variance of what it is given."""
+    """He's weights (arXiv 1502.01852): without norms, too, every layer keeps the variance of what it is given."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight, SLOPE)
@@ -126,18 +127,21 @@ class Mapping(nn.Module):
     where they are sound, a global one that first fills them by the partial non-local block where they are destroyed.
     """
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, width: int, normalization: str, blocks: int) -> None:
         super().__init__()
+        norm = norm_layers(normalization)
         w = width
         self.before = nn.Sequential(
-            _convolution(w, 2 * w, 3), _convolution(2 * w, 4 * w, 3), _convolution(4 * w, 8 * w, 3)
+            _convolution(w, 2 * w, 3, norm=norm),
+            _convolution(2 * w, 4 * w, 3, norm=norm),
+            _convolution(4 * w, 8 * w, 3, norm=norm),
         )
-        self.filled = _residual(8 * w, 2)
-        self.local = _residual(8 * w, 2)
+        self.filled = _residual(8 * w, 2, norm)
+        self.local = _residual(8 * w, 2, norm)
         self.after = nn.Sequential(
-            _residual(8 * w, blocks),
-            _convolution(8 * w, 4 * w, 3),
-            _convolution(4 * w, 2 * w, 3),
+            _residual(8 * w, blocks, norm),
+            _convolution(8 * w, 4 * w, 3, norm=norm),
+            _convolution(4 * w, 2 * w, 3, norm=norm),
             nn.Conv2d(2 * w, w, 3, 1, 1),
         )
         _start(self)
@@ -212,6 +216,6 @@ class LatentRestorer(nn.Module):
         return (output + 1) / 2
 
 
-def network(width: int, blocks: int) -> nn.Module:
+def network(width: int, normalization: str, blocks: int) -> nn.Module:
     """The restorer of a bundle's keywords."""
-    return LatentRestorer(Detector(width), Encoder(width), Mapping(width, blocks), Decoder(width))
+    return LatentRestorer(Detector(width), Encoder(width), Mapping(width, normalization, blocks), Decoder(width))

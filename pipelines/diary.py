@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pipelines.loop import Journal, Row
 
-
 METRICS = "metrics.jsonl"
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from models.color import lab_to_rgb, rgb_to_lab
 from models.image import to_photo, to_tensor
 from models.task import Task
+from pipelines import tracking
 from pipelines.params import Damage, Freeze, damage_params, freeze_params
 from pipelines.photos import Photographs, data_hashes
 from pipelines.stage import StageError, fresh_folder, stage
@@ -184,9 +185,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.freeze", description="Freezes a task's examination.")
     parser.add_argument("task", choices=[str(task) for task in FROZEN_TASKS])
     task = Task(parser.parse_args().task)
-    with stage(f"freeze@{task}"):
+    with stage(f"freeze@{task}"), tracking.stage_run(f"freeze@{task}") as run_id:
         damage = damage_params() if task is Task.RESTORE else None
         report = freeze(task, freeze_params(task), damage, PREPARED, folder(task))
+        tracking.log_report(run_id, report)
         few = report["photographs"] < report["asked"]
         said = f", all that the test split has; freeze.{task}.photographs asks for {report['asked']}" if few else ""
         print(f"freeze@{task}: {report['photographs']} photographs of {report['size']} px{said}")

@@ -80,9 +80,7 @@ def _first(name: str, recipe: Recipe) -> First | None:
     return None if first is None else lambda photo: first(photo, None, keywords)[0]
 
 
-def _data(
-    job: Job, first: First | None, photographs: Photographs, validation: Photographs, place: Place
-) -> Data:
+def _data(job: Job, first: First | None, photographs: Photographs, validation: Photographs, place: Place) -> Data:
     training, threads = job.section.training, max(2, cores() // place.world)
     # A share of the held-out photographs for every worker, however few there are.
     share = min(training.batch, len(validation)) // place.world

@@ -219,7 +219,8 @@ class _Loop:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(self.place.device, non_blocking=True)
 
-        return Batch(move(batch.clean), move(batch.damaged), move(batch.mask), move(batch.labels))
+        real = None if batch.real is None else move(batch.real)
+        return Batch(move(batch.clean), move(batch.damaged), move(batch.mask), move(batch.labels), real)
 
 
 def _check(row: Row) -> None:

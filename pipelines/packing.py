@@ -60,7 +60,7 @@ class Shards:
         self._added = self._written = 0
 
     def add(self, row: Row, photo: bytes, given: bytes) -> None:
-        """Takes one more photograph, encoded, with the picture that it is the answer to (empty in a set of no pairs)."""
+        """Takes one more photograph, encoded; `given`, the picture that it is the answer to, is empty without pairs."""
         shared = {name: getattr(row, name) for name in ("split", "labels", "source", "sha256")}
         self._waiting[row.split].append({"index": self._added, "photo": photo, "given": given, **shared})
         self._added += 1

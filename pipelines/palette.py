@@ -127,8 +127,12 @@ def main() -> None:
     parser.add_argument("recipe", choices=sorted(name for name, entry in CATALOGUE.items() if entry.palette))
     recipe = parser.parse_args().recipe
     with stage(f"palette@{recipe}"):
-        sets = [PREPARED / name for name in recipe_params(recipe).training.data]
-        report = measure(sets, PALETTES / recipe)
+        from pipelines import tracking  # a bare training reads a palette and has no MLflow
+
+        with tracking.stage_run(f"palette@{recipe}") as run_id:
+            sets = [PREPARED / name for name in recipe_params(recipe).training.data]
+            report = measure(sets, PALETTES / recipe)
+            tracking.log_report(run_id, report)
         print(
             f"palette@{recipe}: {report['photographs']} photographs, {report['empty_bins']} of {bins.BINS} bins empty, "
             f"entropy {report['entropy']:.2f} nats"

@@ -110,7 +110,8 @@ def batches(
 
     The photographs come in an order drawn by (seed, epoch), each flipped or not. Batch k is the order's
     [k * batch : (k + 1) * batch], and each of the `world` workers takes its contiguous share of it. A last partial
-    batch is dropped. `first` mends what it can of a damaged photograph before a network sees it. Raises StageError where the batch cannot be shared or there is not one whole batch.
+    batch is dropped. `first` mends what it can of a damaged photograph before a network sees it. Raises StageError
+    where the batch cannot be shared or there is not one whole batch.
     """
     share = _share(batch, world)
     steps = steps_per_epoch(len(photographs), batch)

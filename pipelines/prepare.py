@@ -43,13 +43,19 @@ def main() -> None:
     parser.add_argument("set", choices=SETS)
     name = parser.parse_args().set
     with stage(f"prepare@{name}"):
-        params, found = prepare_params(name), listed(name, DATA)
-        with fresh_folder(PREPARED / name) as folder:
+        from pipelines import tracking  # Ray's workers import this module and need no MLflow
+
+        with tracking.stage_run(f"prepare@{name}") as run_id:
+            params, found = prepare_params(name), listed(name, DATA)
+            with fresh_folder(PREPARED / name) as folder:
+                if found:
+                    with _ray():
+                        prepare(name, params, found, folder)
+                else:
+                    print(f"prepare@{name}: {DATA / name} is absent or empty; nothing is prepared", file=sys.stderr)
             if found:
-                with _ray():
-                    prepare(name, params, found, folder)
-            else:
-                print(f"prepare@{name}: {DATA / name} is absent or empty; nothing is prepared", file=sys.stderr)
+                report = (PREPARED / name / "report.json").read_text(encoding="utf-8")
+                tracking.log_report(run_id, json.loads(report))
 
 
 def listed(name: str, data: Path) -> list[Source]:

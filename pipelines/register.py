@@ -36,6 +36,7 @@ from pipelines.stage import StageError, stage
 from pipelines.versions import BUNDLE_TAG, GATE_TAG, METRICS_TAG, Registry, Version
 
 REGISTERED = Path("build/registered")
+GATES = Path("build/gates")
 DATA = Path("data")  # where the licences of the photographs stand
 PROMOTED_TAG = "autochrome.promoted"  # once champion: made so again by hand alone, or a rerun would undo a rollback
 EXAMPLE = 64  # pixels: the input example is for reading, not for judging
@@ -265,8 +266,8 @@ def main() -> None:
         folders = Folders(BUNDLES / recipe, EVALUATION / recipe, BASELINES / task, folder(task))
         report = register(recipe, register_params(), evaluate_params(), folders)
         tracking.log_report(run_id, report)
-        write_json(REGISTERED / f"{recipe}-gate.json", report.pop("gate"))
-        write_json(REGISTERED / f"{recipe}.json", report)
+        write_json(GATES / f"{recipe}.json", report.pop("gate"))
+        write_json(REGISTERED / task / f"{recipe}.json", report)
         print(f"register@{recipe}: {report['verdict']}")
 
 

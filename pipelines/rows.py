@@ -71,7 +71,7 @@ def _named(kind: str, names: Sequence[str]) -> str | None:
 
 
 def _fits(name: str, kind: str) -> bool:
-    return name == kind or (kind.endswith("_") and name.startswith(kind))
+    return name == kind or ((kind.endswith("_") or kind == "ms_ssim") and name.startswith(kind))
 
 
 def _familiar(name: str) -> tuple[int, str]:

@@ -25,7 +25,7 @@ def shapes(layers: nn.Sequential, x: Tensor) -> list[tuple[int, int]]:
 
 def test_the_papers_networks_layer_by_layer() -> None:
     with torch.device("meta"):
-        encoder, decoder, mapping = Encoder(64), Decoder(64), Mapping(64, 6)
+        encoder, decoder, mapping = Encoder(64), Decoder(64), Mapping(64, "batch", 6)
         assert shapes(encoder.layers, torch.empty(1, 3, 256, 256)) == [(64, 256), (64, 128), (64, 64), (64, 64)]
         mean, log_variance = encoder(torch.empty(1, 3, 256, 256))
         assert mean.shape == log_variance.shape == (1, 64, 64, 64)
@@ -44,12 +44,14 @@ def test_the_papers_networks_layer_by_layer() -> None:
 
 
 def test_mapping_parameters_by_hand() -> None:
-    """9 x in x out and out for a convolution, in x out and out for the four 1x1 convolutions of the non-local block."""
+    """9 x in x out + out for a convolution, 2 x out for a norm; four 1x1 convolutions in the non-local block."""
     with torch.device("meta"):
-        mapping = Mapping(64, 6)
+        mapping = Mapping(64, "batch", 6)
     convolutions = [(64, 128), (128, 256), (256, 512), (512, 256), (256, 128)] + [(512, 512)] * 2 * (2 + 2 + 6)
-    expected = sum(9 * i * o + o for i, o in convolutions) + 3 * (512 * 256 + 256) + 256 * 512 + 512
-    assert sum(p.numel() for p in mapping.parameters()) == expected + 9 * 128 * 64 + 64
+    expected = sum(9 * i * o + o for i, o in convolutions)
+    expected += 2 * (128 + 256 + 512 + 256 + 128) + 2 * 512 * (2 + 2 + 6)
+    expected += 3 * (512 * 256 + 256) + 256 * 512 + 512 + 9 * 128 * 64 + 64
+    assert sum(p.numel() for p in mapping.parameters()) == expected
 
 
 def test_a_latents_discriminator_and_its_patches() -> None:
@@ -85,7 +87,7 @@ def test_a_latent_is_destroyed_where_a_pixel_or_its_neighbour_is() -> None:
 
 def test_each_branch_answers_for_its_own_places() -> None:
     torch.manual_seed(0)
-    mapping = Mapping(2, 0)
+    mapping = Mapping(2, "batch", 0).eval()
     mapping.after = nn.Sequential(nn.Conv2d(16, 2, 1))
     latent, mask = torch.randn(1, 2, 8, 8), torch.zeros(1, 1, 8, 8)
     mask[:, :, :, :4] = 1

@@ -46,16 +46,16 @@ def test_any_change_is_another_training(section: RecipeSection, damage: Damage) 
 def test_the_code_that_learns_counts_and_comments_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "ROOT", tmp_path)
     (tmp_path / "models").mkdir()
-    paper, shared, other = (tmp_path / "models" / f"{name}.py" for name in ("paper", "shared", "other"))
+    paper, shared, other = (tmp_path / "models" / f"{name}.py" for name in ("pix2pix", "shared", "other"))
     paper.write_text("from models.shared import x\n")
     shared.write_text("x = 1\n")
     other.write_text("y = 1\n")
-    before = identity.code_hash("paper")
+    before = identity.code_hash("pix2pix")
     shared.write_text("x  =  1  # one\n")
     other.write_text("y = 2\n")
-    assert identity.code_hash("paper") == before
+    assert identity.code_hash("pix2pix") == before
     shared.write_text("x = 2\n")
-    assert identity.code_hash("paper") != before
+    assert identity.code_hash("pix2pix") != before
 
 
 def test_the_real_code_is_found(section: RecipeSection) -> None:

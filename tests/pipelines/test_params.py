@@ -111,5 +111,5 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_named() -> None:
-    with pytest.raises(ParamsError, match="pix3pix is no recipe; the catalogue has classical, .*, pix2pix, "):
+    with pytest.raises(ParamsError, match=r"pix3pix is no recipe; the catalogue has classical, .*, pix2pix, "):
         params.recipe_params("pix3pix")

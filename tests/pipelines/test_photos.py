@@ -30,7 +30,9 @@ def packed(number: int, size: int = SIZE) -> bytes:
     return file.getvalue()
 
 
-def written(folder: Path, labels: Sequence[str] = "abc", train: int = 21, size: int = SIZE, paired: bool = False) -> Path:
+def written(
+    folder: Path, labels: Sequence[str] = "abc", train: int = 21, size: int = SIZE, paired: bool = False
+) -> Path:
     """A prepared set: `train` photographs, then five to validate with."""
     folder.mkdir()
     shards, rows = Shards(folder, 8), []
@@ -159,7 +161,7 @@ def test_without_damage_clean_is_what_is_given(photographs: Photographs) -> None
         assert batch.mask.sum() == 0
 
 
-def held(photographs: Photographs, **options: int) -> list[Batch]:
+def held(photographs: Photographs, **options: Any) -> list[Batch]:
     return list(held_out(photographs, damage=DAMAGE, batch=4, seed=5, **options))
 
 

@@ -170,7 +170,7 @@ def test_a_worker_that_dies_is_an_error_that_names_the_photographs(
     raw_folder(tmp_path, 4)
 
     @ray.remote(max_retries=0)
-    def dies(raws: list[bytes], params: Prepare) -> None:
+    def dies(raws: list[tuple[bytes, bytes | None]], params: Prepare, paired: bool) -> None:
         os._exit(9)
 
     monkeypatch.setattr("pipelines.prepare._look_at", dies)
