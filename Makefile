@@ -32,7 +32,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 demo: $(VENV)/ready  ## The whole line on the embedded sample: data, training, registry, service, build/demo.png
 	dvc pull
-	dvc repro
+	dvc repro register@pix2pix register@colorgan
 	python demo.py
 
 test: check  ## Everything that CI runs

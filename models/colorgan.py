@@ -1,6 +1,6 @@
 """The colorizer of the IJARCCE 2021 paper: a GAN whose generator is a U-Net on a ResNet18 backbone, L in, ab out.
 
-What the paper says, what is here and why they differ: docs/models.md.
+What the paper says, what is here and why they differ: docs/papers.md.
 """
 
 from collections.abc import Mapping, Sequence

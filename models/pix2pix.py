@@ -1,7 +1,7 @@
 """pix2pix: image-to-image translation with a conditional GAN.
 
 Isola, Zhu, Zhou, Efros 2017 (arXiv 1611.07004), as the IJARCCE 2021 paper builds it to repair photographs: six levels
-instead of eight, the discriminator trained alone first. What differs from either, and why: docs/models.md.
+instead of eight, the discriminator trained alone first. What differs from either, and why: docs/papers.md.
 """
 
 from collections.abc import Mapping, Sequence

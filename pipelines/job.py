@@ -17,7 +17,7 @@ from pipelines.palette import load_palette
 from pipelines.params import Damage, RecipeSection
 from pipelines.photos import First, Photographs, batches, held_out, steps_per_epoch
 from pipelines.place import Place, bfloat16, cores
-from pipelines.stage import StageError
+from pipelines.stage import StageError, fresh_folder
 
 EXAMPLES = 8  # held-out photographs that are drawn after each epoch
 
@@ -129,5 +129,9 @@ def _leave(job: Job, recipe: Recipe, size: int) -> None:
         run=job.run,
     )
     bundle.save(job.bundle, config, network)
-    write_curves(job.folder / METRICS, job.curves)
+    if CATALOGUE[job.recipe].learns:
+        write_curves(job.folder / METRICS, job.curves)
+    else:
+        with fresh_folder(job.curves):
+            pass  # DVC wants the folder, and there is nothing to draw
     job.finished.touch()

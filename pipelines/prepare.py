@@ -53,9 +53,9 @@ def main() -> None:
                         prepare(name, params, found, folder)
                 else:
                     print(f"prepare@{name}: {DATA / name} is absent or empty; nothing is prepared", file=sys.stderr)
-            if found:
-                report = (PREPARED / name / "report.json").read_text(encoding="utf-8")
-                tracking.log_report(run_id, json.loads(report))
+                    # Not quite empty: DVC warns of empty folders at every stage that reads them.
+                    (folder / "report.json").write_text(json.dumps({"set": name, "found": 0}) + "\n", encoding="utf-8")
+            tracking.log_report(run_id, json.loads((PREPARED / name / "report.json").read_text(encoding="utf-8")))
 
 
 def listed(name: str, data: Path) -> list[Source]:

@@ -1,7 +1,7 @@
 """An examined bundle becomes a version of its task's registered model, and champion if it deserves it.
 
 `python -m pipelines.register <recipe>` takes `build/bundles/<recipe>`, `build/evaluation/<recipe>` and the task's
-baselines and writes `build/registered/<recipe>.json` and `<recipe>-gate.json`, the verdict with all its numbers. A
+baselines and writes `build/registered/<task>/<recipe>.json` and `build/gates/<recipe>.json`, the verdict's numbers. A
 bundle makes one version however often it is registered, and a rerun finishes what a killed process left half done: the
 version carries its tags from its first moment, its aliases follow.
 """

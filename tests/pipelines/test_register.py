@@ -308,9 +308,9 @@ def test_two_processes_at_once_make_one_version(tmp_path: Path) -> None:
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 0], [0, 1]), said
     assert versions() == 1
-    report = json.loads((tmp_path / "build/registered/pix2pix.json").read_text())
+    report = json.loads((tmp_path / "build/registered/restore/pix2pix.json").read_text())
     assert report["aliases"] == ["challenger", "champion"]
-    gate = json.loads((tmp_path / "build/registered/pix2pix-gate.json").read_text())
+    gate = json.loads((tmp_path / "build/gates/pix2pix.json").read_text())
     assert gate["champion"]
     assert any(report["verdict"] in out for out, _ in said)
     assert not any("Traceback" in err or "INFO mlflow" in err or "WARNING" in err for _, err in said), said
