@@ -178,7 +178,7 @@ def main() -> None:
         metrics, judge = report["metrics"], report["judged_by"]["distance"]
         if tracking.find_run(report["run"]) is not None:
             tracking.log_evaluation(report["run"], {}, dict(flat(metrics)), sorted(target.iterdir()))
-        tracking.log_report(run_id, report)
+        tracking.log_report(run_id, {"test": metrics, **{key: report[key] for key in report if key != "metrics"}})
         write_json(METRICS / f"{recipe}.json", metrics)
         said = ", ".join(f"{one} {metrics[one]:.3f} ({metrics['lift'][one]:+.3f})" for one in _told(metrics, judge))
         print(f"{name}: {metrics['photographs']} photographs, beside doing nothing: {said}")

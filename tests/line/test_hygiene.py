@@ -11,7 +11,6 @@ import yaml
 
 from tests.line.clone import Clone, wait_until
 
-
 DAMAGED = ("pix2pix", "sagan", "latent", "classical", "scratches")
 
 
