@@ -259,3 +259,23 @@ def test_what_a_recipe_mends_first_is_not_left_to_its_network() -> None:
     (answer,) = predictor.predict([picture], [mask])
     np.testing.assert_allclose(answer, np.full_like(picture, 120), atol=3)
     np.testing.assert_array_equal(answer[~mask], picture[~mask])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "network"),
+    [
+        ("pix2pix", RESTORE.network),
+        ("sagan", {"width": 4, "normalization": "batch"}),
+        ("latent", {"width": 4, "blocks": 1, "normalization": "batch"}),
+        ("classical", {"method": "navier_stokes", "radius": 3}),
+    ],
+)
+def test_a_found_mask_serves_every_restorer(recipe: str, network: dict[str, Any]) -> None:
+    picture = photo((80, 100)) // 2
+    picture[30:40, 20:60] = 255
+    detect = replace(RESTORE, task=Task.DETECT, recipe="scratches", network={"width": 2})
+    (found,) = Predictor(detect, Finder()).predict([picture], [None])
+    mask = found[:, :, 0] > 127
+    (answer,) = trained(replace(RESTORE, recipe=recipe, network=network)).predict([picture], [mask])
+    np.testing.assert_array_equal(answer[~mask], picture[~mask])
+    assert (answer[mask] != picture[mask]).any()

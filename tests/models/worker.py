@@ -31,7 +31,7 @@ def share(rank: int, world: int, step: int) -> Batch:
 def train(name: str, params: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     torch.manual_seed(0)
     entry = CATALOGUE[name]
-    recipe = entry.recipe(entry.params(**params), Setting(3, SIZE))
+    recipe = entry.recipe(entry.params(**params), Setting(3, SIZE, torch.full((313,), 1 / 313)))
     losses: list[dict[str, float]] = []
     for phase in recipe.phases(DistributedDataParallel if world > 1 else lambda module: module):
         for step in range(STEPS):
@@ -40,7 +40,12 @@ def train(name: str, params: dict[str, Any], rank: int, world: int) -> dict[str,
         for _ in range(rank + 1):  # the last worker has more to look at: no one may wait for another
             phase.validate(share(0, PHOTOGRAPHS, 9))
     state = recipe.state_dict()
-    weights = {f"{part}.{key}": value for part in ("generator", "discriminator") for key, value in state[part].items()}
+    weights = {
+        f"{part}.{key}": value
+        for part, held in state.items()
+        for key, value in held.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()  # an optimiser holds lists
+    }
     return {"losses": losses, "weights": weights}
 
 
