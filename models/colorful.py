@@ -13,13 +13,13 @@ import torch
 from annotated_types import Ge, Gt, Interval, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
 from models import bins
-from models.adversarial import FUSED_ADAM, kept, running_average, update
+from models.adversarial import FUSED_ADAM
 from models.blocks import psnr
 from models.color import lab_to_rgb, rgb_to_lab
 from models.colorgan import AB
+from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
 from models.published import load_published
 from models.recipe import Batch, Phase, Prepare, Setting
@@ -150,9 +150,7 @@ class ClassesPhase:
     """The network learns the classes of every pixel."""
 
     epochs: int
-    classes: Classes
-    shared: nn.Module  # the same, as `prepare` gave it back
-    averaged: AveragedModel | None
+    learner: Learner[Classes]
     optimizer: torch.optim.Optimizer
     weights: Tensor  # (313,) of the classes, on the network's device
     temperature: float
@@ -161,18 +159,16 @@ class ClassesPhase:
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update by the rebalanced loss; both losses, detached."""
         lab = rgb_to_lab(batch.clean)
-        self.classes.train()
-        losses = class_losses(self.shared(lab[:, :1]), lab[:, 1:], self.weights)
-        update(self.optimizer, losses["classes"])
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.classes)
+        self.learner.network.train()
+        losses = class_losses(self.learner.shared(lab[:, :1]), lab[:, 1:], self.weights)
+        self.learner.descend(losses["classes"], self.optimizer)
         return {name: loss.detach() for name, loss in losses.items()}
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Both losses of the kept network, and its colours' distance: `l1` in [-1, 1] units, `psnr` in dB."""
         lab = rgb_to_lab(batch.clean)
-        logits = kept(self.classes, self.averaged).eval()(lab[:, :1])
+        logits = self.learner.kept().eval()(lab[:, :1])
         ab = decode(logits, self.temperature)
         picture = lab_to_rgb(torch.cat((lab[:, :1], ab), dim=1))
         distances = {"l1": functional.l1_loss(ab, lab[:, 1:]) / AB, "psnr": psnr(picture, batch.clean).mean()}
@@ -194,28 +190,27 @@ class Colorful:
             raise ValueError("palette is None; run `python -m pipelines.palette colorful`, which measures it")
         self.params = params
         self.weights = bins.rebalancing(setting.palette, params.uniform)
-        self.classes = Classes(params.width)
+        classes = Classes(params.width)
         if params.weights:
-            load_classes(self.classes, Path(params.weights), params.weights_sha256)
-        self.averaged = running_average(self.classes, params.average) if params.average else None
+            load_classes(classes, Path(params.weights), params.weights_sha256)
+        self.learner = Learner(classes, params.average)
 
     def phases(self, prepare: Prepare) -> Sequence[Phase]:
         """`classes` alone."""
         p = self.params
-        shared = prepare(self.classes)
-        parameters = list(self.classes.parameters())
-        device = parameters[0].device
+        device = self.learner.prepare(prepare)
         self.optimizer = torch.optim.Adam(
-            parameters, p.learning_rate, BETAS, weight_decay=p.weight_decay, fused=device.type in FUSED_ADAM
+            self.learner.network.parameters(),
+            p.learning_rate,
+            BETAS,
+            weight_decay=p.weight_decay,
+            fused=device.type in FUSED_ADAM,
         )
-        if self.averaged is not None:
-            self.averaged.to(device)
-        weights = self.weights.to(device)
-        return (ClassesPhase(p.epochs, self.classes, shared, self.averaged, self.optimizer, weights, p.temperature),)
+        return (ClassesPhase(p.epochs, self.learner, self.optimizer, self.weights.to(device), p.temperature),)
 
     def predictor(self) -> nn.Module:
         """The colorizer."""
-        return Colorizer(kept(self.classes, self.averaged), self.params.temperature)
+        return Colorizer(self.learner.kept(), self.params.temperature)
 
     def network_config(self) -> dict[str, Any]:
         """Keywords of `network` that build this recipe's predictor."""
@@ -223,16 +218,14 @@ class Colorful:
 
     def state_dict(self) -> dict[str, Any]:
         """The network, its optimiser and its average."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return state_of(self._parts())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        take_up(self._parts(), state)
 
     def _parts(self) -> dict[str, Any]:
-        average = {} if self.averaged is None else {"average": self.averaged}
-        return {"network": self.classes, "optimizer": self.optimizer, **average}
+        return self.learner.parts() | {"optimizer": self.optimizer}
 
 
 def load_classes(classes: Classes, path: Path, sha256: str) -> None:

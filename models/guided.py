@@ -13,12 +13,12 @@ import torch
 from annotated_types import Ge, Gt, Interval, Lt
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
-from models.adversarial import adam, kept, running_average, update
+from models.adversarial import adam
 from models.blocks import psnr
 from models.color import lab_to_rgb, rgb_to_lab
 from models.hints import AB, reveal, simulate
+from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
 from models.published import load_published
 from models.recipe import Batch, Phase, Prepare, Setting
@@ -177,25 +177,21 @@ class GuidedPhase:
 
     name: str
     epochs: int
-    network: LocalHints
-    shared: nn.Module
-    averaged: AveragedModel | None
+    learner: Learner[LocalHints]
     optimizer: torch.optim.Optimizer
     hints: Callable[[Tensor], Tensor] | None  # ab (B, 2, H, W) in Lab units -> hints (B, 3, H, W); None gives none
     classes_lead: bool
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update by cross entropy and by Huber's loss of ab in Lab units with delta 1, as in the paper."""
-        self.network.train()
+        self.learner.network.train()
         lightness, ab = _pair(batch)
         hints = None if self.hints is None else self.hints(ab)
-        logits, output = self.shared(stack(lightness, hints), self.classes_lead)
+        logits, output = self.learner.shared(stack(lightness, hints), self.classes_lead)
         told = functional.cross_entropy(logits.float(), classes(ab))
         huber = functional.huber_loss(output.float() * AB, ab, delta=1.0)
         # The two reach no weight in common, and Adam asks for no balance between them.
-        update(self.optimizer, told + huber)
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
+        self.learner.descend(told + huber, self.optimizer)
         return {"classes": told.detach(), "huber": huber.detach()}
 
     @torch.no_grad()
@@ -204,7 +200,7 @@ class GuidedPhase:
 
         Those ten are at the same places each time, so that epochs and runs compare.
         """
-        network = kept(self.network, self.averaged).eval()
+        network = self.learner.kept().eval()
         lightness, ab = _pair(batch)
         logits, output = network(stack(lightness, None), self.classes_lead)
         found = {
@@ -240,25 +236,22 @@ class Guided:
     def __init__(self, params: GuidedParams, setting: Setting) -> None:
         check_size(setting.size, LocalHints.multiple, "batch")
         self.params = params
-        self.network = LocalHints(params.width)
+        network = LocalHints(params.width)
         if params.weights:
-            load_published(self.network, Path(params.weights), params.weights_sha256, "siggraph17 of Zhang 2017")
-        self.averaged = running_average(self.network, params.average) if params.average else None
+            load_published(network, Path(params.weights), params.weights_sha256, "siggraph17 of Zhang 2017")
+        self.learner = Learner(network, params.average)
 
     def phases(self, prepare: Prepare) -> Sequence[Phase]:
         """`classification`, then `regression`."""
         p = self.params
-        shared = prepare(self.network)
-        if self.averaged is not None:
-            self.averaged.to(next(self.network.parameters()).device)
+        self.learner.prepare(prepare)
         self.optimizers = {
-            "classification": adam(self.network, p.classification_learning_rate, BETA1),
-            "regression": adam(self.network, p.learning_rate, BETA1),
+            "classification": adam(self.learner.network, p.classification_learning_rate, BETA1),
+            "regression": adam(self.learner.network, p.learning_rate, BETA1),
         }
 
         def phase(name: str, epochs: int, hints: Callable[[Tensor], Tensor] | None) -> GuidedPhase:
-            optimizer = self.optimizers[name]
-            return GuidedPhase(name, epochs, self.network, shared, self.averaged, optimizer, hints, hints is None)
+            return GuidedPhase(name, epochs, self.learner, self.optimizers[name], hints, classes_lead=hints is None)
 
         return (
             phase("classification", p.classification_epochs, None),
@@ -267,7 +260,7 @@ class Guided:
 
     def predictor(self) -> nn.Module:
         """The colorizer."""
-        return GuidedColorizer(kept(self.network, self.averaged))
+        return GuidedColorizer(self.learner.kept())
 
     def network_config(self) -> dict[str, Any]:
         """Keywords of `network` that build this recipe's predictor."""
@@ -275,13 +268,11 @@ class Guided:
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimisers and the average."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return state_of(self._parts())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        take_up(self._parts(), state)
 
     def _parts(self) -> dict[str, Any]:
-        average = {} if self.averaged is None else {"average": self.averaged}
-        return {"network": self.network} | self.optimizers | average
+        return self.learner.parts() | self.optimizers

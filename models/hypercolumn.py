@@ -13,12 +13,12 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
-from models.adversarial import adam, kept, running_average, update
+from models.adversarial import adam
 from models.blocks import psnr
 from models.color import lab_to_rgb, rgb_to_lab
 from models.histograms import CHROMA, ChromaFrom, HistogramLoss, decode
+from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
 from models.recipe import Batch, Phase, Prepare, Setting
 from models.task import Task
@@ -190,34 +190,27 @@ class HistogramPhase:
 
     name = "histograms"
 
-    def __init__(
-        self, network: Hypercolumns, averaged: AveragedModel | None, params: HypercolumnParams, prepare: Prepare
-    ) -> None:
-        self.network = network
-        self.averaged = averaged
+    def __init__(self, learner: Learner[Hypercolumns], params: HypercolumnParams, prepare: Prepare) -> None:
+        self.learner = learner
         self.params = params
         self.epochs = params.epochs
         self.loss = HistogramLoss(params.bins, params.window, params.hue)
-        self.shared = prepare(network)
-        self.optimizer = adam(network, params.learning_rate, params.beta1)
-        if averaged is not None:
-            averaged.to(next(network.parameters()).device)
+        learner.prepare(prepare)
+        self.optimizer = adam(learner.network, params.learning_rate, params.beta1)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update from `samples` pixels of each photograph."""
-        self.network.train()
+        self.learner.network.train()
         lab = rgb_to_lab(batch.clean)
         places = random_places(len(lab), self.params.samples, *lab.shape[2:]).to(lab.device)
-        losses = self.loss(self.shared(lab[:, :1] / 50 - 1, places), lab[:, 1:], places)
-        update(self.optimizer, losses["histograms"])
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
+        losses = self.loss(self.learner.shared(lab[:, :1] / 50 - 1, places), lab[:, 1:], places)
+        self.learner.descend(losses["histograms"], self.optimizer)
         return {name: loss.detach() for name, loss in losses.items()}
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """The losses at the same places every time; `l1` of ab in units of 110, as colorgan has it; `psnr` in dB."""
-        network = kept(self.network, self.averaged).eval()
+        network = self.learner.kept().eval()
         lab = rgb_to_lab(batch.clean)
         lightness, ab = lab[:, :1], lab[:, 1:]
         places = even_places(len(lab), self.params.samples, *lab.shape[2:]).to(lab.device)
@@ -242,17 +235,16 @@ class Hypercolumn:
     def __init__(self, params: HypercolumnParams, setting: Setting) -> None:
         check_size(setting.size, Hypercolumns.multiple, "batch")
         self.params = params
-        self.network = Hypercolumns(params.width, params.hidden, params.bins)
-        self.averaged = running_average(self.network, params.average) if params.average else None
+        self.learner = Learner(Hypercolumns(params.width, params.hidden, params.bins), params.average)
 
     def phases(self, prepare: Prepare) -> Sequence[Phase]:
         """`histograms`."""
-        self.phase = HistogramPhase(self.network, self.averaged, self.params, prepare)
+        self.phase = HistogramPhase(self.learner, self.params, prepare)
         return (self.phase,)
 
     def predictor(self) -> nn.Module:
         """The colorizer."""
-        return Colorizer(kept(self.network, self.averaged), self.params.chroma_from)
+        return Colorizer(self.learner.kept(), self.params.chroma_from)
 
     def network_config(self) -> dict[str, Any]:
         """Keywords of `network` that build this recipe's predictor."""
@@ -261,13 +253,11 @@ class Hypercolumn:
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser and average."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return state_of(self._parts())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        take_up(self._parts(), state)
 
     def _parts(self) -> dict[str, Any]:
-        average = {} if self.averaged is None else {"average": self.averaged}
-        return {"network": self.network, "optimizer": self.phase.optimizer} | average
+        return self.learner.parts() | {"optimizer": self.phase.optimizer}

@@ -26,6 +26,7 @@ from models.latent_networks import (
     found,
     latent_mask,
 )
+from models.learner import Learner, state_of, take_up
 from models.pix2pix import PatchDiscriminator
 from models.recipe import Batch, Phase, Prepare, Setting
 from models.scratches import Detector, DetectorPhase
@@ -117,7 +118,7 @@ class Networks:
     def __init__(self, params: LatentParams, real: bool) -> None:
         p = params
         self.params = params
-        self.detector = Detector(p.width)
+        self.detector = Learner(Detector(p.width), average=0.0)
         self.old = Autoencoder(p.width)
         self.clean = Autoencoder(p.width)
         # From one start the two latent spaces stay near each other, and the mapping has less to bridge.
@@ -145,11 +146,11 @@ class Networks:
     def restorer(self) -> LatentRestorer:
         """What is kept of them."""
         mapping = kept(self.mapping, self.averaged)
-        return LatentRestorer(self.detector, self.old.encoder, mapping, self.clean.decoder)
+        return LatentRestorer(self.detector.network, self.old.encoder, mapping, self.clean.decoder)
 
     def parts(self) -> dict[str, Any]:
         """Everything that a resume needs, by name."""
-        parts: dict[str, Any] = {"detector": self.detector, "old": self.old, "clean": self.clean}
+        parts: dict[str, Any] = {"detector": self.detector.network, "old": self.old, "clean": self.clean}
         parts["mapping"] = self.mapping
         parts |= {f"{name}_optimizer": optimizer for name, optimizer in self.optimizers.items()}
         for name, judge in self.judges.items():
@@ -257,7 +258,7 @@ class MappingPhase:
         """
         n = self.networks
         given = torch.rand(len(batch.mask), 1, 1, 1, device=batch.mask.device) < 0.5
-        mask = torch.where(given, batch.mask, found(n.detector, batch.damaged))
+        mask = torch.where(given, batch.mask, found(n.detector.network, batch.damaged))
         rgb = torch.where(given & (batch.mask > 0), 1.0, batch.damaged)
         latent, _ = n.old.eval().encoder(rgb * 2 - 1)
         truth, _ = n.clean.eval().encoder(batch.clean * 2 - 1)
@@ -311,12 +312,11 @@ class Latent:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers and the average."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return state_of(self._parts())
 
     def load_state_dict(self, state: Names[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        take_up(self._parts(), state)
 
     def _parts(self) -> dict[str, Any]:
         return self.networks.parts() | {"detector_optimizer": self.scratches.optimizer}

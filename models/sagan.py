@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models.adversarial import HINGE, RESTORING, AdversarialPhase, Gan
 from models.attention import SelfAttention
 from models.blocks import Normalization, down, folded, initialize, normalize_spectrally
+from models.learner import state_of, take_up
 from models.pix2pix import Restorer, UNet, check_size
 from models.recipe import Phase, Prepare, Setting
 from models.task import Task
@@ -118,9 +119,8 @@ class Sagan:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers and the average."""
-        return {name: part.state_dict() for name, part in self.gan.parts().items()}
+        return state_of(self.gan.parts())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self.gan.parts().items():
-            part.load_state_dict(state[name])
+        take_up(self.gan.parts(), state)

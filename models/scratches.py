@@ -12,10 +12,10 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
-from models.adversarial import adam, kept, running_average, update
+from models.adversarial import adam
 from models.blocks import Norm, initialize, norm_layers
+from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
 from models.recipe import Batch, Phase, Prepare, Setting
 from models.task import Task
@@ -146,34 +146,28 @@ class DetectorPhase:
 
     def __init__(
         self,
-        detector: Detector,
+        learner: Learner[Detector],
         epochs: int,
         prepare: Prepare,
         learning_rate: float,
-        averaged: AveragedModel | None = None,
     ) -> None:
-        self.detector = detector
+        self.learner = learner
         self.epochs = epochs
-        self.shared = prepare(detector)
-        self.optimizer = adam(detector, learning_rate, BETA1)
-        self.averaged = averaged
-        if averaged is not None:
-            averaged.to(next(detector.parameters()).device)
+        learner.prepare(prepare)
+        self.optimizer = adam(learner.network, learning_rate, BETA1)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update by both losses."""
-        self.detector.train()
-        logits = self.shared(batch.damaged)
+        self.learner.network.train()
+        logits = self.learner.shared(batch.damaged)
         focal, entropy = focal_loss(logits, batch.mask), weighted_cross_entropy(logits, batch.mask)
-        update(self.optimizer, entropy + FOCAL * focal)
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.detector)
+        self.learner.descend(entropy + FOCAL * focal, self.optimizer)
         return {"focal": focal.detach(), "cross_entropy": entropy.detach()}
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """The focal loss, and how right the pixels are that the kept detector marks; see `agreement`."""
-        logits = kept(self.detector, self.averaged).eval()(batch.damaged).float()
+        logits = self.learner.kept().eval()(batch.damaged).float()
         return {"focal": focal_loss(logits, batch.mask), **agreement(torch.sigmoid(logits) >= SURE, batch.mask > 0)}
 
     def finished(self, validation: Mapping[str, float]) -> bool:
@@ -207,18 +201,17 @@ class Scratches:
     def __init__(self, params: ScratchesParams, setting: Setting) -> None:
         check_size(setting.size, Detector.multiple, "batch")
         self.params = params
-        self.detector = Detector(params.width)
-        self.averaged = running_average(self.detector, params.average) if params.average else None
+        self.learner = Learner(Detector(params.width), params.average)
 
     def phases(self, prepare: Prepare) -> Sequence[Phase]:
         """`scratches`."""
         p = self.params
-        self.phase = DetectorPhase(self.detector, p.epochs, prepare, p.learning_rate, self.averaged)
+        self.phase = DetectorPhase(self.learner, p.epochs, prepare, p.learning_rate)
         return (self.phase,)
 
     def predictor(self) -> nn.Module:
         """The finder."""
-        return Finder(kept(self.detector, self.averaged))
+        return Finder(self.learner.kept())
 
     def network_config(self) -> dict[str, Any]:
         """Keywords of `network` that build this recipe's predictor."""
@@ -226,13 +219,11 @@ class Scratches:
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser and average."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return state_of(self._parts())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        take_up(self._parts(), state)
 
     def _parts(self) -> dict[str, Any]:
-        parts = {"detector": self.detector, "detector_optimizer": self.phase.optimizer}
-        return parts if self.averaged is None else parts | {"average": self.averaged}
+        return self.learner.parts() | {"optimizer": self.phase.optimizer}

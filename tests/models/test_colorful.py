@@ -220,7 +220,7 @@ def test_what_is_kept_is_the_average_that_validation_measures() -> None:
     recipe, phase = started(replace(TINY, average=0.9))
     for seed in range(3):
         phase.step(batch(seed))
-    assert not torch.equal(weights(recipe.predictor()), weights(recipe.classes))
+    assert not torch.equal(weights(recipe.predictor()), weights(recipe.learner.network))
     kept = recipe.predictor()
     assert isinstance(kept, Colorizer)
     lab = rgb_to_lab(batch().clean)

@@ -160,7 +160,7 @@ def test_the_phases_of_the_paper() -> None:
 @pytest.mark.parametrize("name", ["classification", "regression"])
 def test_losses_of_a_network_that_says_nothing(name: str) -> None:
     recipe, phases = started()
-    for head in (recipe.network.model_class[0], recipe.network.model_out[0]):
+    for head in (recipe.learner.network.model_class[0], recipe.learner.network.model_out[0]):
         nn.init.zeros_(head.weight)  # type: ignore[arg-type]
     ab = rgb_to_lab(batch().clean)[:, 1:]
     found = phases[name].validate(batch())
@@ -214,7 +214,7 @@ def test_a_resumed_training_is_the_training_itself(average: float) -> None:
         found += stepped(phases[name], 1)
     assert found == expected
     assert torch.equal(weights(half.predictor()), weights(whole.predictor()))
-    assert torch.equal(weights(whole.predictor()), weights(whole.network)) is (average == 0.0)
+    assert torch.equal(weights(whole.predictor()), weights(whole.learner.network)) is (average == 0.0)
 
 
 def test_the_predictor_works_with_hints_and_without() -> None:

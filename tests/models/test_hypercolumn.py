@@ -321,14 +321,14 @@ def test_validation_learns_nothing_and_needs_no_luck() -> None:
     recipe = made(replace(TINY, average=0.9))
     (phase,) = recipe.phases(lambda module: module)
     phase.step(batch())
-    before = {name: value.clone() for name, value in recipe.network.state_dict().items()}
+    before = {name: value.clone() for name, value in recipe.learner.network.state_dict().items()}
     torch.manual_seed(1)
     first = phase.validate(batch(seed=1))
     torch.manual_seed(2)
     second = phase.validate(batch(seed=1))
     assert set(first) == {"histograms", "hue", "chroma", "l1", "psnr"}
     assert first == second
-    assert all(torch.equal(value, before[name]) for name, value in recipe.network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in recipe.learner.network.state_dict().items())
 
 
 def losses(recipe: Hypercolumn, steps: range) -> Iterator[float]:
@@ -370,7 +370,7 @@ def test_every_weight_learns_in_one_forward() -> None:
     (phase,) = recipe.phases(Counted)
     phase.step(batch())
     assert calls == [2]
-    assert all(parameter.grad is not None for parameter in recipe.network.parameters())
+    assert all(parameter.grad is not None for parameter in recipe.learner.network.parameters())
 
 
 def test_bfloat16_loses_little() -> None:

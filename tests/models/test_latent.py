@@ -259,9 +259,9 @@ def test_the_average_is_kept() -> None:
 def marking(recipe: Latent, threshold: float) -> None:
     """Makes the detector mark every pixel, or none."""
     with torch.no_grad():
-        recipe.networks.detector.last.weight.zero_()
-        assert recipe.networks.detector.last.bias is not None
-        recipe.networks.detector.last.bias.fill_(threshold)
+        recipe.networks.detector.network.last.weight.zero_()
+        assert recipe.networks.detector.network.last.bias is not None
+        recipe.networks.detector.network.last.bias.fill_(threshold)
 
 
 def test_the_given_mask_is_used_and_without_one_it_is_found() -> None:

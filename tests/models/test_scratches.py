@@ -153,9 +153,9 @@ def test_a_resumed_training_is_the_training_itself(average: float) -> None:
 def test_validation_changes_nothing() -> None:
     recipe, phase = started()
     phase.step(batch())
-    before = [value.clone() for value in recipe.detector.state_dict().values()]
+    before = [value.clone() for value in recipe.learner.network.state_dict().values()]
     assert phase.validate(batch(1)) == phase.validate(batch(1))
-    assert all(torch.equal(*pair) for pair in zip(before, recipe.detector.state_dict().values(), strict=True))
+    assert all(torch.equal(*pair) for pair in zip(before, recipe.learner.network.state_dict().values(), strict=True))
 
 
 def test_workers_and_bfloat16(alone: None) -> None:
