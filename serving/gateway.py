@@ -93,7 +93,7 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
         "content": {form.media_type: {"schema": {"type": "string", "format": "binary"}} for form in photo.Format},
         "headers": {
             f"X-{task.model.title()}": {"description": f"The {task.model}'s version", "schema": {"type": "string"}}
-            for task in Task
+            for task in (Task.RESTORE, Task.COLORIZE)
         },
     }
 }
