@@ -5,6 +5,7 @@
 """
 
 import inspect
+import re
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ FAILURES = "failures.png"
 WORST = "failures.json"
 WORST_SHOWN = 3
 SOURCES = "SOURCES.md"
+_SPEAKS = re.compile(r"licen[cs]e|public domain|CC0|CC BY", re.IGNORECASE)
 
 _LIMITS = {
     Task.RESTORE: "What it paints over damage is invented from the surroundings: plausible, not evidence of what was.",
@@ -98,13 +100,17 @@ def publish(registry: Registry, version: Version, card: Path) -> None:
 
 
 def licence(name: str, data: Path) -> str:
-    """The licence of a set's photographs: what data/<set>/LICENSE* begins with, and what data/SOURCES.md says of it."""
+    """The licence of a set's photographs: what data/<set>/LICENSE* begins with, and what data/SOURCES.md says of it.
+
+    Of SOURCES.md count the rows of a table that name the set's folder, and whole lines that speak of a licence.
+    """
     files = sorted([*(data / name).glob("LICENSE*"), *(data / name).glob("LICENCE*")])
     said = [f"`{path.name}`: {_first_line(path)}" for path in files]
     sources = data / SOURCES
     if sources.exists():
         lines = sources.read_text(encoding="utf-8").splitlines()
-        said += [_cells(line) for line in lines if f"{name}/" in line]
+        said += [_cells(line) for line in lines if line.startswith("|") and f"{name}/" in line]
+        said += [line for line in lines if not line.startswith("|") and _SPEAKS.search(line)]
     return "; ".join(said) or f"unknown: say so in data/{SOURCES}"
 
 

@@ -130,6 +130,8 @@ def test_licences_come_from_the_sets_file_and_the_lines_of_sources_that_name_it(
     )
     assert card.licence("coco", Path("data")) == "`LICENSE.txt`: Creative Commons BY 4.0; `coco/images` · per image"
     assert card.licence("more", Path("data")) == "`more/` · MIT"
+    Path("data/SOURCES.md").write_text("`more/` holds kites.\nAll of them are CC0 1.0.\n", "utf-8")
+    assert card.licence("more", Path("data")) == "All of them are CC0 1.0."
 
 
 def test_an_evaluation_without_pictures_is_an_error_that_says_what_to_run(tmp_path: Path) -> None:
