@@ -5,8 +5,8 @@
 """
 
 import inspect
-import re
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
