@@ -44,6 +44,6 @@ def line(new_clone: Callable[[str], Clone]) -> Clone:
     """A clone in which the whole line has run once, on two CPU workers."""
     clone = new_clone("line")
     clone.run("dvc pull")
-    clone.run("dvc repro")
+    clone.run("dvc repro", timeout=1800)
     clone.run("git add -A && git commit -qm 'The whole line, once'")
     return clone

@@ -84,7 +84,7 @@ def test_a_photograph_without_a_sound_place_is_given_back_and_harms_nobody() -> 
     mask[0] = 1
     made = layer(x, mask)
     assert torch.equal(made[0], x[0])
-    assert torch.equal(made[1:], layer(x[1:], mask[1:]))
+    torch.testing.assert_close(made[1:], layer(x[1:], mask[1:]))  # kernels differ by the size of the batch
     made.square().sum().backward()
     assert x.grad is not None
     assert all(torch.isfinite(p.grad).all() for p in layer.parameters() if p.grad is not None)
