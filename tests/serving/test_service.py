@@ -88,7 +88,7 @@ def service(archive: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             state = until(lambda: said.json() if (said := http.get("/v1/models")).is_success else None)
             looked_into_being = archive.database.exists()
             service = Service(http, archive, early, state, looked_into_being)
-            for task in Task:
+            for task in (Task.RESTORE, Task.COLORIZE):
                 version = archive.release(task, 1)
                 service.wait(task, lambda state, name=f"{task.model}/{version}": state["version"] == name)  # type: ignore[misc]
             yield service
