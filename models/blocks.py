@@ -113,9 +113,3 @@ def folded(network: nn.Module, plain: nn.Module) -> nn.Module:
             state[f"{name}.weight"] = module.weight.detach()
     plain.load_state_dict(state, assign=True)
     return plain
-
-
-def psnr(picture: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each picture, (B, 3, H, W) in [0, 1] -> (B,); 100 where they are equal."""
-    error = functional.mse_loss(picture.float().clamp(0, 1), truth.float(), reduction="none").mean(dim=(1, 2, 3))
-    return -10 * torch.log10(error.clamp(min=1e-10))

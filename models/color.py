@@ -10,6 +10,7 @@ from torch import Tensor
 RGB_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 WHITE = (0.95047, 1.0, 1.08883)
 XYZ_TO_RGB = tuple(map(tuple, torch.tensor(RGB_TO_XYZ, dtype=torch.float64).inverse().tolist()))
+AB = 110.0  # what networks in [-1, 1] call 1 of a or b: sRGB's a lies in [-86, 98] and its b in [-108, 94]
 GAMUT_STEPS = 12  # halvings of the interval in which a pixel's largest chroma lies: 1 / 4096 of it
 GAMUT_SLACK = 5e-5  # how far outside [0, 1] linear light may be and still count as inside
 

@@ -16,13 +16,12 @@ from torch.nn import functional
 
 from models import bins
 from models.adversarial import FUSED_ADAM
-from models.blocks import psnr
-from models.color import lab_to_rgb, rgb_to_lab
-from models.colorgan import AB
+from models.color import rgb_to_lab
+from models.distance import color_distances
 from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
 from models.published import load_published
-from models.recipe import Batch, Phase, Prepare, Setting
+from models.recipe import Batch, Phase, Prepare, Setting, runs_its_epochs
 from models.task import Task
 
 PUBLISHED_WIDTH = 64
@@ -169,14 +168,10 @@ class ClassesPhase:
         """Both losses of the kept network, and its colours' distance: `l1` in [-1, 1] units, `psnr` in dB."""
         lab = rgb_to_lab(batch.clean)
         logits = self.learner.kept().eval()(lab[:, :1])
-        ab = decode(logits, self.temperature)
-        picture = lab_to_rgb(torch.cat((lab[:, :1], ab), dim=1))
-        distances = {"l1": functional.l1_loss(ab, lab[:, 1:]) / AB, "psnr": psnr(picture, batch.clean).mean()}
+        distances = color_distances(decode(logits, self.temperature), batch.clean)
         return class_losses(logits, lab[:, 1:], self.weights) | distances
 
-    def finished(self, validation: Mapping[str, float]) -> bool:
-        """Never before its epochs are."""
-        return False
+    finished = staticmethod(runs_its_epochs)
 
 
 class Colorful:

@@ -15,13 +15,12 @@ from torch.nn import functional
 
 from models.adversarial import AdversarialPhase, DistancePhase, Gan, View, adam, update
 from models.blocks import Norm, Normalization, initialize, norm_layers
-from models.color import lab_to_rgb, rgb_to_lab
+from models.color import AB, lab_to_rgb, rgb_to_lab
+from models.learner import state_of, take_up
 from models.pix2pix import PatchDiscriminator, UNet, check_size
-from models.recipe import Batch, Phase, Prepare, Setting
+from models.recipe import Batch, Phase, Prepare, Setting, runs_its_epochs
 from models.resnet import Classifier, ResNet18, load_backbone
 from models.task import Task
-
-AB = 110.0  # Tanh's 1 in Lab units: sRGB's a lies in [-86, 98] and its b in [-108, 94]
 
 
 @dataclass(frozen=True)
@@ -159,9 +158,7 @@ class BackbonePhase:
         loss = functional.binary_cross_entropy_with_logits(logits, batch.labels)
         return {"classes": loss, "accuracy": hits.mean()}
 
-    def finished(self, validation: Mapping[str, float]) -> bool:
-        """Never before its epochs are."""
-        return False
+    finished = staticmethod(runs_its_epochs)
 
 
 class Colorgan:
@@ -213,12 +210,11 @@ class Colorgan:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers and the average."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return state_of(self._parts())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        take_up(self._parts(), state)
 
     def _parts(self) -> dict[str, Any]:
         if self.backbone_phase is None:

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.adversarial import adam
-from models.blocks import psnr
-from models.color import lab_to_rgb, rgb_to_lab
-from models.hints import AB, reveal, simulate
+from models.color import AB, rgb_to_lab
+from models.distance import color_distances
+from models.hints import reveal, simulate
 from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
 from models.published import load_published
-from models.recipe import Batch, Phase, Prepare, Setting
+from models.recipe import Batch, Phase, Prepare, Setting, runs_its_epochs
 from models.task import Task
 
 PUBLISHED_WIDTH = 64
@@ -203,29 +203,20 @@ class GuidedPhase:
         network = self.learner.kept().eval()
         lightness, ab = _pair(batch)
         logits, output = network(stack(lightness, None), self.classes_lead)
-        found = {
-            "classes": functional.cross_entropy(logits.float(), classes(ab)),
-            "l1": functional.l1_loss(output.float(), ab / AB),
-            "psnr": _psnr(lightness, output, batch.clean),
-        }
+        found = {"classes": functional.cross_entropy(logits.float(), classes(ab))}
+        found |= color_distances(output * AB, batch.clean)
         if self.hints is None:
             return found
         hints = reveal(ab, [HELD_OUT_HINTS] * len(ab), torch.Generator().manual_seed(HELD_OUT_SEED))
         _, output = network(stack(lightness, hints), self.classes_lead)
-        return found | {"psnr_hinted": _psnr(lightness, output, batch.clean)}
+        return found | {"psnr_hinted": color_distances(output * AB, batch.clean)["psnr"]}
 
-    def finished(self, validation: Mapping[str, float]) -> bool:
-        """Never before its epochs are."""
-        return False
+    finished = staticmethod(runs_its_epochs)
 
 
 def _pair(batch: Batch) -> tuple[Tensor, Tensor]:
     lab = rgb_to_lab(batch.clean)
     return lab[:, :1], lab[:, 1:]
-
-
-def _psnr(lightness: Tensor, output: Tensor, truth: Tensor) -> Tensor:
-    return psnr(lab_to_rgb(torch.cat((lightness, output.float() * AB), dim=1)), truth).mean()
 
 
 class Guided:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-AB = 110.0  # a and b lie in [-AB, AB]: the grid of colours that the paper's network knows
+from models.color import AB  # hints lie in [-AB, AB]: the grid of colours that the paper's network knows
+
 PATCH = 9  # the largest simulated hint's side, pixels
 
 

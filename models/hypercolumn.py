@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.adversarial import adam
-from models.blocks import psnr
-from models.color import lab_to_rgb, rgb_to_lab
-from models.histograms import CHROMA, ChromaFrom, HistogramLoss, decode
+from models.color import rgb_to_lab
+from models.distance import color_distances
+from models.histograms import ChromaFrom, HistogramLoss, decode
 from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
-from models.recipe import Batch, Phase, Prepare, Setting
+from models.recipe import Batch, Phase, Prepare, Setting, runs_its_epochs
 from models.task import Task
 
 BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))  # VGG-16's convolutions, in widths; each block halves after
@@ -209,22 +209,16 @@ class HistogramPhase:
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses at the same places every time; `l1` of ab in units of 110, as colorgan has it; `psnr` in dB."""
+        """The losses at the same places every time; `l1` and `psnr` of the colours."""
         network = self.learner.kept().eval()
         lab = rgb_to_lab(batch.clean)
         lightness, ab = lab[:, :1], lab[:, 1:]
         places = even_places(len(lab), self.params.samples, *lab.shape[2:]).to(lab.device)
         losses = self.loss(network(lightness / 50 - 1, places), ab, places)
         output = Colorizer(network, self.params.chroma_from)(lightness)
-        colored = lab_to_rgb(torch.cat((lightness, output), dim=1))
-        return losses | {
-            "l1": functional.l1_loss(output, ab) / CHROMA,
-            "psnr": psnr(colored, batch.clean).mean(),
-        }
+        return losses | color_distances(output, batch.clean)
 
-    def finished(self, validation: Mapping[str, float]) -> bool:
-        """Never before its epochs are."""
-        return False
+    finished = staticmethod(runs_its_epochs)
 
 
 class Hypercolumn:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.adversarial import adam, kept, running_average, update
-from models.blocks import Normalization, psnr
+from models.blocks import Normalization
+from models.distance import psnr
+from models.judge import Judge
 from models.latent_networks import (
     Autoencoder,
     LatentDiscriminator,
@@ -28,7 +30,7 @@ from models.latent_networks import (
 )
 from models.learner import Learner, state_of, take_up
 from models.pix2pix import PatchDiscriminator
-from models.recipe import Batch, Phase, Prepare, Setting
+from models.recipe import Batch, Phase, Prepare, Setting, runs_its_epochs
 from models.scratches import Detector, DetectorPhase
 from models.task import Task
 
@@ -64,54 +66,6 @@ class LatentParams:
             )
 
 
-class Judge:
-    """A discriminator with the least-squares loss (Mao 2017, arXiv 1611.04076): real is 1, fake is 0."""
-
-    def __init__(self, network: PatchDiscriminator | LatentDiscriminator) -> None:
-        self.network = network
-
-    def prepare(self, prepare: Prepare, params: LatentParams) -> None:
-        """Puts the network where it will learn and makes its optimiser."""
-        self.shared = prepare(self.network)
-        self.optimizer = adam(self.network, params.learning_rate, params.beta1)
-
-    def learn(self, real: Tensor, fake: Tensor) -> Tensor:
-        """One update by real and fake pictures or latents, (B, C, H, W) each; the loss, detached, of shape ()."""
-        self.network.train()
-        scores = self.shared(torch.cat((real, fake.to(real.dtype))).detach())
-        loss = (_off(scores[: len(real)], 1.0) + _off(scores[len(real) :], 0.0)) / 2
-        update(self.optimizer, loss)
-        return loss.detach()
-
-    def fooling(self, fake: Tensor) -> Tensor:
-        """How far fakes (B, C, H, W) are from passing as real, of shape (); the network is frozen."""
-        return _off(self._features(fake)[-1], 1.0)
-
-    def confusion(self, real: Tensor, fake: Tensor) -> Tensor:
-        """How far real and fake are from passing as each other, of shape (); the network is frozen."""
-        scores = self._features(torch.cat((real, fake)))[-1]
-        return (_off(scores[: len(real)], 0.0) + _off(scores[len(real) :], 1.0)) / 2
-
-    def matching(self, made: Tensor, truth: Tensor) -> Tensor:
-        """The L1 distance of two pictures' features, each layer's mean added up, of shape (); the network is frozen."""
-        features = [layer.float().chunk(2) for layer in self._features(torch.cat((made, truth)))[:-1]]
-        return torch.stack([functional.l1_loss(mine, its) for mine, its in features]).sum()
-
-    def _features(self, x: Tensor) -> list[Tensor]:
-        """What each layer makes of x, the scores last; weights and running statistics stay as they are."""
-        self.network.eval().requires_grad_(False)
-        features = []
-        for layer in self.network.layers:
-            x = layer(x)
-            features.append(x)
-        self.network.requires_grad_(True)
-        return features
-
-
-def _off(scores: Tensor, target: float) -> Tensor:
-    return ((scores.float() - target) ** 2).mean()
-
-
 class Networks:
     """All that learns, with its optimisers."""
 
@@ -139,7 +93,7 @@ class Networks:
         self.shared = {name: prepare(network) for name, network in learners.items()}
         self.optimizers = {name: adam(network, p.learning_rate, p.beta1) for name, network in learners.items()}
         for judge in self.judges.values():
-            judge.prepare(prepare, p)
+            judge.prepare(prepare, p.learning_rate, p.beta1)
         if self.averaged is not None:
             self.averaged.to(next(self.mapping.parameters()).device)
 
@@ -214,9 +168,7 @@ class AutoencoderPhase:
             "old_l1": functional.l1_loss(old, batch.damaged * 2 - 1),
         }
 
-    def finished(self, validation: Names[str, float]) -> bool:
-        """Never before its epochs are."""
-        return False
+    finished = staticmethod(runs_its_epochs)
 
 
 class MappingPhase:
@@ -273,9 +225,7 @@ class MappingPhase:
             "psnr": psnr(restored, batch.clean).mean(),
         }
 
-    def finished(self, validation: Names[str, float]) -> bool:
-        """Never before its epochs are."""
-        return False
+    finished = staticmethod(runs_its_epochs)
 
 
 class Latent:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.adversarial import RESTORING, AdversarialPhase, DiscriminatorPhase, Gan
 from models.blocks import Normalization, down, initialize, norm_layers, up
+from models.learner import state_of, take_up
 from models.recipe import Phase, Prepare, Setting
 from models.task import Task
 
@@ -171,12 +172,11 @@ class Pix2Pix:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimisers and the average."""
-        return {name: part.state_dict() for name, part in self.gan.parts().items()}
+        return state_of(self.gan.parts())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s answer."""
-        for name, part in self.gan.parts().items():
-            part.load_state_dict(state[name])
+        take_up(self.gan.parts(), state)
 
 
 class Translator(Pix2Pix):

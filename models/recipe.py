@@ -61,6 +61,11 @@ class Phase(Protocol):
         """Whether the phase is over before its epochs are, such as when the discriminator is fooled."""
 
 
+def runs_its_epochs(validation: Mapping[str, float]) -> bool:
+    """`Phase.finished` of a phase that is never over before its epochs are."""
+    return False
+
+
 class Recipe(Protocol):
     """A way of training one network."""
 

@@ -17,7 +17,7 @@ from models.adversarial import adam
 from models.blocks import Norm, initialize, norm_layers
 from models.learner import Learner, state_of, take_up
 from models.pix2pix import check_size
-from models.recipe import Batch, Phase, Prepare, Setting
+from models.recipe import Batch, Phase, Prepare, Setting, runs_its_epochs
 from models.task import Task
 
 LEVELS = 4  # halvings of the U-Net: a side must be a multiple of 2 ** 4
@@ -170,9 +170,7 @@ class DetectorPhase:
         logits = self.learner.kept().eval()(batch.damaged).float()
         return {"focal": focal_loss(logits, batch.mask), **agreement(torch.sigmoid(logits) >= SURE, batch.mask > 0)}
 
-    def finished(self, validation: Mapping[str, float]) -> bool:
-        """Never before its epochs are."""
-        return False
+    finished = staticmethod(runs_its_epochs)
 
 
 def agreement(marked: Tensor, destroyed: Tensor) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.blocks import psnr
+from models.distance import psnr
 from models.pix2pix import Pix2Pix, Pix2PixParams, UNet
 from models.recipe import Batch, Phase, Setting
 

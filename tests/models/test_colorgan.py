@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.color import rgb_to_lab
-from models.colorgan import AB, Colorgan, ColorganParams, ResNetUNet, network
+from models.color import AB, rgb_to_lab
+from models.colorgan import Colorgan, ColorganParams, ResNetUNet, network
 from models.pix2pix import PatchDiscriminator
 from models.published import WeightsError
 from models.recipe import Batch, Phase, Setting

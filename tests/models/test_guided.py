@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.blocks import psnr
 from models.color import lab_to_rgb, rgb_to_lab
+from models.distance import psnr
 from models.guided import Guided, GuidedParams, GuidedPhase, LocalHints, classes, network, stack
 from models.hints import Hint, hint_tensor
 from models.published import WeightsError

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.latent import Judge, Latent, LatentParams
+from models.judge import Judge
+from models.latent import Latent, LatentParams
 from models.latent_networks import LatentRestorer, Mapping, network
 from models.pix2pix import PatchDiscriminator
 from models.recipe import Batch, Phase, Setting
@@ -75,7 +76,7 @@ class Half(nn.Module):
 
 def test_least_squares_by_hand() -> None:
     judge = Judge(Half())  # type: ignore[arg-type]
-    judge.prepare(lambda module: module, TINY)
+    judge.prepare(lambda module: module, TINY.learning_rate, TINY.beta1)
     four, two = torch.full((1, 1, 2, 2), 4.0), torch.full((3, 1, 2, 2), 2.0)  # scores 1 and 0.5
     assert float(judge.fooling(two)) == 0.25
     assert float(judge.confusion(four, two)) == (1.0 + 0.25) / 2
@@ -88,7 +89,7 @@ def test_fooling_leaves_the_discriminator_as_it_is() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(3, 2, "batch")
     judge = Judge(discriminator)
-    judge.prepare(lambda module: module, TINY)
+    judge.prepare(lambda module: module, TINY.learning_rate, TINY.beta1)
     before = weights(discriminator)
     made = pictures(0).requires_grad_(True)
     (judge.fooling(made) + judge.matching(made, pictures(1))).backward()  # type: ignore[no-untyped-call]
