@@ -36,7 +36,7 @@ demo: $(VENV)/ready  ## The whole line on the embedded sample: data, training, r
 	python demo.py
 
 test: check  ## Everything that CI runs
-	pytest
+	pytest --numprocesses 2
 
 check: $(VENV)/ready  ## Lint, types and import rules
 	ruff check .
