@@ -1,21 +1,10 @@
-"""Two processes share the tests: the files of tests/line, which one clone serves, go to one of them first."""
+"""What every test file needs."""
 
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-LINE = Path(__file__).with_name("line")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, and the tests of one file together: they share what they have started."""
-    for item in items:
-        group = "line" if item.path.is_relative_to(LINE) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not item.path.is_relative_to(LINE))
 
 
 @pytest.fixture(autouse=True, scope="module")
