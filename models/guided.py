@@ -204,12 +204,12 @@ class GuidedPhase:
         lightness, ab = _pair(batch)
         logits, output = network(stack(lightness, None), self.classes_lead)
         found = {"classes": functional.cross_entropy(logits.float(), classes(ab))}
-        found |= color_distances(output * AB, batch.clean)
+        found |= color_distances(output.float() * AB, batch.clean)
         if self.hints is None:
             return found
         hints = reveal(ab, [HELD_OUT_HINTS] * len(ab), torch.Generator().manual_seed(HELD_OUT_SEED))
         _, output = network(stack(lightness, hints), self.classes_lead)
-        return found | {"psnr_hinted": color_distances(output * AB, batch.clean)["psnr"]}
+        return found | {"psnr_hinted": color_distances(output.float() * AB, batch.clean)["psnr"]}
 
     finished = staticmethod(runs_its_epochs)
 
