@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ import mlflow
 import mlflow.store.db_migrations
 from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sqlalchemy.engine import make_url
@@ -60,19 +62,25 @@ class Registry:
 
     def find(self, model: str, alias: str) -> Version | None:
         """The version that `alias` names, or None where there is none; raises RegistryError."""
+        return self._asked(f"{model}@{alias}", lambda client: client.get_model_version_by_alias(model, alias))
+
+    def version(self, model: str, number: str) -> Version | None:
+        """The version of this number, or None where there is none; raises RegistryError."""
+        return self._asked(f"{model}/{number}", lambda client: client.get_model_version(model, number))
+
+    def _asked(self, name: str, question: Callable[[MlflowClient], ModelVersion]) -> Version | None:
         if not self._is_there():
             return None
         try:
-            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-            found = client.get_model_version_by_alias(model, alias)
+            found = question(MlflowClient(tracking_uri=self._uri, registry_uri=self._uri))
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            raise self._unheard(model, alias, error) from error
+            raise self._unheard(name, error) from error
         except SQLAlchemyError as error:
-            raise self._unheard(model, alias, error) from error
+            raise self._unheard(name, error) from error
         return Version(
-            model=model,
+            model=found.name,
             number=str(found.version),
             sha256=found.tags.get("autochrome.bundle_sha256", ""),
             recipe=found.tags.get("autochrome.recipe", ""),
@@ -106,8 +114,8 @@ class Registry:
             raise RegistryError(f"{version}'s bundle cannot be fetched: {error}") from error
         return Path(path)
 
-    def _unheard(self, model: str, alias: str, error: Exception) -> RegistryError:
-        return RegistryError(f"{self._uri} cannot be asked for {model}@{alias}: {' '.join(str(error).split())}")
+    def _unheard(self, name: str, error: Exception) -> RegistryError:
+        return RegistryError(f"{self._uri} cannot be asked for {name}: {' '.join(str(error).split())}")
 
     def _is_there(self) -> bool:
         """Whether MLflow may open the registry; raises RegistryError for an sqlite file of another schema.

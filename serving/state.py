@@ -18,4 +18,8 @@ class ModelState(BaseModel):
     recipe: str | None = Field(description="The recipe that trained it, such as pix2pix")
     run: str | None = Field(description="The MLflow run it came from")
     bundle_sha256: str | None = Field(description="The sha256 of its verified bundle")
+    engine: str | None = Field(description="How it is computed on this machine, such as bfloat16")
+    hinted: bool | None = Field(description="Whether it takes colour hints")
     error: str | None = Field(description="Why the version that the alias names is not served")
+    waiting: int = Field(default=0, description="Photographs that wait in this replica")
+    computed: int = Field(default=0, description="Photographs that this replica has worked on since it began")

@@ -1,6 +1,8 @@
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,16 +10,19 @@ import torch
 from models import bundle
 from models.catalogue import CATALOGUE
 from models.task import Task
+from tests.serving.living import Service, running
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
 
 SIZE = 64
-RECIPES = {
+RECIPES: dict[Task, tuple[str, dict[str, Any]]] = {
     Task.RESTORE: ("pix2pix", {"width": 4, "normalization": "batch", "dropout": 0.0}),
     Task.COLORIZE: ("colorgan", {"generator": "unet", "width": 4, "normalization": "batch", "dropout": 0.0}),
+    Task.DETECT: ("scratches", {"width": 4}),
 }
+KEYWORDS: dict[str, dict[str, Any]] = dict(RECIPES.values()) | {"guided": {"width": 4}}
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,9 @@ class Archive:
     def uri(self) -> str:
         return f"sqlite:///{self.database}"
 
-    def bundle(self, task: Task, seed: int) -> Path:
-        recipe, keywords = RECIPES[task]
+    def bundle(self, task: Task, seed: int, recipe: str | None = None) -> Path:
+        recipe = recipe or RECIPES[task][0]
+        keywords = KEYWORDS[recipe]
         torch.manual_seed(seed)
         network = CATALOGUE[recipe].network(keywords)
         config = bundle.Config(recipe, task, SIZE, keywords, params={}, data={}, run=f"{recipe}-{seed}")
@@ -89,3 +95,10 @@ class Archive:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     return Archive(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One for all the files that ask for it."""
+    with running(Archive(tmp_path_factory.mktemp("archive")), tmp_path_factory.mktemp("service")) as started:
+        yield started

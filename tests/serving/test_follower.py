@@ -7,12 +7,17 @@ from mlflow import MlflowClient
 from models.bundle import WEIGHTS
 from models.task import Task
 from serving.follower import Follower
+from serving.loading import Loader
 from serving.registry import Registry, RegistryError
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
+
+
+def follower_of(task: Task, registry: Registry, seconds: float) -> Follower:
+    return Follower(Loader(task, registry, "eager"), "champion", seconds)
 
 
 def test_looking_at_a_registry_that_is_not_there_makes_none(tmp_path: Path, cache: Path) -> None:
@@ -40,7 +45,7 @@ def test_a_registry_that_is_being_made_is_left_alone(tmp_path: Path, cache: Path
 
 
 def test_follows_the_alias(archive: Any, cache: Path) -> None:
-    follower = Follower(Task.RESTORE, "champion", Registry(archive.uri, cache), seconds=0.001)
+    follower = follower_of(Task.RESTORE, Registry(archive.uri, cache), seconds=0.001)
     follower.look()
     assert follower.state().state == "missing"
     assert follower.current is None
@@ -72,10 +77,14 @@ def test_follows_the_alias(archive: Any, cache: Path) -> None:
     follower.look()
     assert follower.state().version == f"restorer/{first}"
 
+    archive.point("restorer", corrupt)  # and what failed before still does
+    follower.look()
+    assert (follower.state().state, follower.state().version) == ("failing", f"restorer/{first}")
+
 
 def test_a_model_for_the_other_task_is_refused(archive: Any, cache: Path) -> None:
     archive.point("colorizer", archive.add("colorizer", archive.bundle(Task.RESTORE, 5)))
-    follower = Follower(Task.COLORIZE, "champion", Registry(archive.uri, cache), seconds=1)
+    follower = follower_of(Task.COLORIZE, Registry(archive.uri, cache), seconds=1)
     follower.look()
     assert follower.current is None
     assert "its bundle does restore; it must colorize" in (follower.state().error or "")
@@ -90,7 +99,7 @@ def test_a_failing_version_is_not_fetched_at_every_look(archive: Any, cache: Pat
             fetched.append(version)
             return super().fetch(version)
 
-    follower = Follower(Task.RESTORE, "champion", Counting(archive.uri, cache), seconds=60)
+    follower = follower_of(Task.RESTORE, Counting(archive.uri, cache), seconds=60)
     for _ in range(3):
         follower.look()
     assert len(fetched) == 1
@@ -102,6 +111,8 @@ def test_a_damaged_cache_is_fetched_again(archive: Any, cache: Path) -> None:
     registry = Registry(archive.uri, cache)
     version = registry.find("restorer", "champion")
     assert version is not None
+    assert registry.version("restorer", version.number) == version
+    assert registry.version("restorer", "999") is None
     folder = registry.fetch(version)
     good = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
