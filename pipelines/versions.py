@@ -6,7 +6,9 @@
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -130,7 +132,7 @@ class Registry:
     def _log(self, bundle: Path, run_id: str, tags: Mapping[str, str], example: Mapping[str, bytes]) -> str:
         experiment = self._client.get_run(run_id).info.experiment_id
         model = self._client.create_logged_model(experiment, self.model, source_run_id=run_id, tags=dict(tags))
-        with TemporaryDirectory() as scratch:
+        with TemporaryDirectory() as scratch, _no_bytecode():
             # MLflow names the artifact's folder after the folder it comes from.
             shutil.copytree(bundle, Path(scratch) / BUNDLE)
             Model.log(
@@ -146,6 +148,16 @@ class Registry:
                 pip_requirements=_requirements(PACKAGES),
             )
         return str(model.model_id)
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """MLflow runs a model's code in the folder that it logs: this Python's bytecode of it would be logged too."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def complete_run(run_id: str, params: Mapping[str, object]) -> None:

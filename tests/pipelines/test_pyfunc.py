@@ -63,6 +63,8 @@ def environment(line: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     switches = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    # A model on this disk is loaded where it lies: its folder is to stay as `register` made it.
+    switches["PYTHONDONTWRITEBYTECODE"] = "1"
     return kept | switches | {"MLFLOW_TRACKING_URI": f"sqlite:///{line}/mlflow.db", "PATH": path}
 
 
