@@ -71,10 +71,15 @@ class Predictor:
         return hints
 
     def _restore(self, photos: Sequence[Photo], masks: Sequence[Mask]) -> list[Photo]:
-        """What the recipe mends before its network is mended first; the network sees what is left of the mask."""
-        ready = [self._first(photo, mask) for photo, mask in zip(photos, masks, strict=True)]
+        """What the recipe mends before its network is mended first; the network sees what is left of the mask.
+
+        Tiles in which nothing may change are not worked on.
+        """
         masked = bool(getattr(self.network, "masked", False))
-        tilings = [Tiling(photo, left, self.config.size, masked) for photo, left in ready]
+        tilings = [
+            Tiling(*self._first(photo, mask), self.config.size, masked, wanted=mask)
+            for photo, mask in zip(photos, masks, strict=True)
+        ]
         answers = self._run(tile for tiling in tilings for tile in tiling.tiles())
         restored = [tiling.blend(answers) for tiling in tilings]
         for result, photo, mask in zip(restored, photos, masks, strict=True):

@@ -115,6 +115,18 @@ def test_only_masked_pixels_change() -> None:
     assert np.array_equal(empty, picture)
 
 
+def test_tiles_in_which_nothing_may_change_are_not_worked_on() -> None:
+    picture = photo((300, 400))
+    mask = np.zeros((300, 400), bool)
+    mask[250:260, 350:355] = mask[100, 0] = True
+    network, whole = Recorder(0.4), Recorder(0.4)
+    (answer,) = Predictor(RESTORE, network, batch=4).predict([picture], [mask])
+    Predictor(RESTORE, whole, batch=4).predict([picture], [np.ones_like(mask)])
+    assert sum(shape[0] for shape in network.shapes) <= 8 < sum(shape[0] for shape in whole.shapes)
+    assert np.array_equal(answer[~mask], picture[~mask])
+    assert (answer[mask] == 102).all()
+
+
 def test_colour_keeps_lightness() -> None:
     for shape in SHAPES:
         picture = photo(shape)
