@@ -14,6 +14,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 export RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S = 1
 export RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S = 2
 export RAY_SERVE_THROUGHPUT_OPTIMIZED = 1
+export RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE = 1
 # Whoever speaks to Ray itself needs its token.
 export RAY_AUTH_MODE = token
 # Ray's own ports of a service on one machine: loopback alone. Not for a cluster, whose machines must meet.
@@ -35,11 +36,11 @@ demo: $(VENV)/ready  ## The whole line on the embedded sample: data, training, r
 	dvc repro register@pix2pix register@colorgan
 	python demo.py
 
-# Most of the line's time is processes that start: what serves nobody is tested beside it, and steps back for it.
-test: check  ## Everything that CI runs
+# Most of the line's time is processes that start one after the other: everything else is checked and tested beside it.
+test: $(VENV)/ready  ## Everything that CI runs
 	@mkdir -p build
-	@OMP_NUM_THREADS=1 nice pytest tests/models tests/pipelines > build/tests.log 2>&1 & beside=$$!; \
-	pytest --ignore tests/models --ignore tests/pipelines; rest=$$?; \
+	@(make check && OMP_NUM_THREADS=1 nice pytest --ignore tests/line --ignore tests/faults) > build/tests.log 2>&1 & \
+	beside=$$!; pytest tests/line tests/faults; rest=$$?; \
 	wait $$beside || rest=1; cat build/tests.log; exit $$rest
 
 check: $(VENV)/ready  ## Lint, types and import rules
@@ -53,7 +54,7 @@ format: $(VENV)/ready  ## Let ruff lay out the code
 	ruff format .
 
 serve: $(VENV)/ready  ## The service on http://127.0.0.1:8000
-	serve run serving.app:build
+	python -m serving
 
 ui: $(VENV)/ready  ## MLflow on http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --port 5000

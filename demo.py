@@ -74,7 +74,8 @@ def _service() -> Iterator[httpx.Client]:
     ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build(AppArgs()))
+        # The fastest way to compute takes longer to find than six photographs do.
+        serve.run(build(AppArgs(engine="eager")))
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
             _wait_until_ready(client)
             yield client

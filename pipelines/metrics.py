@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 Photo = NDArray[np.uint8]
 
@@ -83,6 +82,9 @@ def ms_ssim(photo: Photo, truth: Photo) -> float:
     as fast as float64: off by 4e-5 at most on photographs, by 1e-3 on flat bright ones that differ by one level.
     Raises ValueError where the shapes differ or a side is below 11.
     """
+    # Three seconds, which only who measures pictures should wait for: every stage imports this file.
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
     _check_shapes(photo, truth)
     weights = _SCALE_WEIGHTS[: scales(*photo.shape[:2])]
     likeness = multiscale_structural_similarity_index_measure(

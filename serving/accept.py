@@ -3,14 +3,16 @@
 from serving.photo import Format
 from serving.refusal import Refusal
 
+_OFFERED = ", ".join(form.media_type for form in Format)
+
 
 def chosen(accept: str) -> Format:
-    """The format that the client likes best, PNG where it likes both; raises Refusal 406 where it takes neither."""
+    """The format that the client likes best, PNG first of those it likes alike; Refusal 406 where it takes none."""
     wishes = _wishes(accept)
     liked = {form: _quality(form, wishes) for form in Format}
     best = max(Format, key=lambda form: liked[form])
     if liked[best] <= 0:
-        raise Refusal(406, "not_acceptable", f"Accept is {accept}; it must allow image/png or image/jpeg")
+        raise Refusal(406, "not_acceptable", f"Accept is {accept}; it must allow one of {_OFFERED}")
     return best
 
 

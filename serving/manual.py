@@ -21,6 +21,8 @@ td {{ padding: .1rem 1rem .1rem 0; vertical-align: top; }}
 {sections}
 </html>
 """
+_SENT = {"photo": "old.jpg", "album": "scans.zip"}  # examples of a form's files
+_SAVED = {"image/png": "new.png", "application/zip": "pictures.zip"}  # and of what comes back
 
 
 def page(document: Mapping[str, Any]) -> str:
@@ -41,20 +43,39 @@ def _section(path: str, method: str, operation: Mapping[str, Any]) -> str:
     answers = {status: answer["description"] for status, answer in operation["responses"].items()}
     return (
         f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>\n<p>{escape(operation['summary'])}.</p>\n"
-        f"{_table(inputs)}{_example(path, operation)}{_table(answers)}"
+        f"{_table(inputs)}<pre>{escape(_example(path, method, operation))}</pre>\n{_table(answers)}"
     )
+
+
+def _form(operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of the form; empty where the request has none."""
+    content = operation.get("requestBody", {}).get("content", {})
+    schema: Mapping[str, Any] = content.get("multipart/form-data", {}).get("schema", {})
+    return schema
 
 
 def _fields(operation: Mapping[str, Any]) -> dict[str, str]:
     """The form's fields and what they are."""
-    content = operation.get("requestBody", {}).get("content", {})
-    properties = content.get("multipart/form-data", {}).get("schema", {}).get("properties", {})
-    return {f"{name} (form file)": field["description"] for name, field in properties.items()}
+    return {
+        f"{name} (form {'file' if field.get('format') == 'binary' else 'text'})": field["description"]
+        for name, field in _form(operation).get("properties", {}).items()
+    }
 
 
-def _example(path: str, operation: Mapping[str, Any]) -> str:
-    form = " -F photo=@old.jpg -o new.png" if "requestBody" in operation else ""
-    return f"<pre>curl{form} http://127.0.0.1:8000{escape(path)}</pre>\n"
+def _example(path: str, method: str, operation: Mapping[str, Any]) -> str:
+    """A curl line: what must be sent, and where what comes back is put."""
+    request = " -X DELETE" if method == "delete" else ""
+    form = "".join(f" -F {name}=@{_SENT[name]}" for name in _form(operation).get("required", ()))
+    made = next((name for media, name in _SAVED.items() if media in _answered(operation)), None)
+    saved = f" -o {made}" if made else ""
+    return f"curl{request}{form}{saved} http://127.0.0.1:8000{path.replace('{album}', 'ID')}"
+
+
+def _answered(operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The media types of the successful answer."""
+    success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
+    content: Mapping[str, Any] = success.get("content", {})
+    return content
 
 
 def _table(rows: Mapping[str, str]) -> str:

@@ -1,8 +1,10 @@
 """An alias of MLflow's registry to a verified bundle on this machine: the only place in serving that imports mlflow."""
 
+import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +14,7 @@ import mlflow
 import mlflow.store.db_migrations
 from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sqlalchemy.engine import make_url
@@ -19,11 +22,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.bundle import BundleError, digest
 
+# Who asks here asks again: MLflow's own seven tries would keep a new replica from starting for four minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
 _ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 
 
 class RegistryError(Exception):
     """The registry cannot be asked, or what it holds is not what it says; the message names which."""
+
+
+class AbsentRegistryError(RegistryError):
+    """There is no registry: nobody has registered anything yet, or it is gone."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +70,24 @@ class Registry:
 
     def find(self, model: str, alias: str) -> Version | None:
         """The version that `alias` names, or None where there is none; raises RegistryError."""
-        if not self._is_there():
-            return None
+        return self._asked(f"{model}@{alias}", lambda client: client.get_model_version_by_alias(model, alias))
+
+    def version(self, model: str, number: str) -> Version | None:
+        """The version of this number, or None where there is none; raises RegistryError."""
+        return self._asked(f"{model}/{number}", lambda client: client.get_model_version(model, number))
+
+    def _asked(self, name: str, question: Callable[[MlflowClient], ModelVersion]) -> Version | None:
+        self._check()
         try:
-            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-            found = client.get_model_version_by_alias(model, alias)
+            found = question(MlflowClient(tracking_uri=self._uri, registry_uri=self._uri))
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            raise self._unheard(model, alias, error) from error
+            raise self._unheard(name, error) from error
         except SQLAlchemyError as error:
-            raise self._unheard(model, alias, error) from error
+            raise self._unheard(name, error) from error
         return Version(
-            model=model,
+            model=found.name,
             number=str(found.version),
             sha256=found.tags.get("autochrome.bundle_sha256", ""),
             recipe=found.tags.get("autochrome.recipe", ""),
@@ -84,16 +99,16 @@ class Registry:
         if not version.sha256:
             raise RegistryError(f"{version} has no tag autochrome.bundle_sha256; it must name its bundle's sha256")
         folder = self._folder / version.sha256
-        with suppress(BundleError):
-            if digest(folder) == version.sha256:
-                return folder
+        if _holds(folder, version.sha256):
+            return folder
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=self._folder) as temporary:
             bundle = self._download(version, temporary)
             found = _digest(version, bundle)
             if found != version.sha256:
                 raise RegistryError(f"{version}'s bundle has sha256 {found}; its tag says {version.sha256}")
-            _put(bundle, folder)
+            if not _holds(folder, version.sha256):  # another replica may have been faster, and load from it now
+                _put(bundle, folder)
         return folder
 
     def _download(self, version: Version, folder: str) -> Path:
@@ -106,27 +121,26 @@ class Registry:
             raise RegistryError(f"{version}'s bundle cannot be fetched: {error}") from error
         return Path(path)
 
-    def _unheard(self, model: str, alias: str, error: Exception) -> RegistryError:
-        return RegistryError(f"{self._uri} cannot be asked for {model}@{alias}: {' '.join(str(error).split())}")
+    def _unheard(self, name: str, error: Exception) -> RegistryError:
+        return RegistryError(f"{self._uri} cannot be asked for {name}: {' '.join(str(error).split())}")
 
-    def _is_there(self) -> bool:
-        """Whether MLflow may open the registry; raises RegistryError for an sqlite file of another schema.
+    def _check(self) -> None:
+        """Raises RegistryError where MLflow may not open the registry: no sqlite file, or one of another schema.
 
         MLflow makes tables in an sqlite file just by looking at it, and two processes that do so at once break each
         other: a service that waits for its first model would break the training that is about to register it.
         """
         database = make_url(self._uri).database if self._uri.startswith("sqlite") else None
         if not database:
-            return True
+            return
         if not Path(database).exists():
-            return False
+            raise AbsentRegistryError(f"{self._uri} does not exist")
         found = _schema(Path(database))
         if found != _newest_schema():
             raise RegistryError(
                 f"{self._uri} has schema {found}; it must be {_newest_schema()}, that of MLflow {mlflow.__version__}: "
                 "it is being made, or needs `mlflow db upgrade`"
             )
-        return True
 
 
 def _schema(database: Path) -> str | None:
@@ -153,8 +167,14 @@ def _digest(version: Version, bundle: Path) -> str:
         raise RegistryError(f"{version} holds no bundle: {error}") from error
 
 
+def _holds(folder: Path, sha256: str) -> bool:
+    with suppress(BundleError):
+        return digest(folder) == sha256
+    return False
+
+
 def _put(bundle: Path, folder: Path) -> None:
-    """Rename `bundle` to `folder`; another replica that was faster has put the same bytes there."""
+    """Rename `bundle` to `folder`, whose damaged files go; another replica may do the same with the same bytes."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         bundle.rename(folder)

@@ -105,7 +105,7 @@ def _kill_repro(clone: Clone, log: Path, stage: str, after: str) -> None:
     assert repro.poll() is None, log.read_text()[-4000:]
     os.kill(repro.pid, signal.SIGKILL)
     repro.wait()
-    wait_until(lambda: not clone.processes(), 30, f"no process in the clone; there are {clone.processes()}")
+    wait_until(lambda: not clone.processes(), 120, f"no process in the clone; there are {clone.processes()}")
 
 
 def _anything_under(folder: Path) -> bool:

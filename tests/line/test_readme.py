@@ -1,5 +1,6 @@
 """Every command of the README is run, in its order, in a clone where the line has run once."""
 
+import csv
 import http.client
 import os
 import re
@@ -42,7 +43,7 @@ def served(clone: Clone, command: str, port: int, log: Path) -> Iterator[None]:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something else listens on port {port}"
     server = clone.start(made(command), log)
     try:
-        wait_until(lambda: _answers(port) or server.poll() is not None, 120, f"{command} to answer")
+        wait_until(lambda: _answers(port) or server.poll() is not None, 300, f"{command} to answer")
         assert server.poll() is None, log.read_text(errors="replace")[-4000:]
         yield
     finally:
@@ -69,7 +70,15 @@ def _answers(port: int) -> bool:
 
 
 def test_every_block_has_its_test() -> None:
-    tested = ["make demo", "dvc exp run", "dvc push", "make serve", "make ui", "mlflow.pyfunc.load_model"]
+    tested = [
+        "make demo",
+        "dvc exp run",
+        "dvc push",
+        "make serve",
+        "serving.album",
+        "make ui",
+        "mlflow.pyfunc.load_model",
+    ]
     assert sorted(blocks()) == sorted(block_with(command) for command in tested)
 
 
@@ -125,6 +134,16 @@ def test_the_clients_commands(line: Clone, tmp_path: Path) -> None:
         for answer, form in (("revived.png", "PNG"), ("restored.jpg", "JPEG")):
             with Image.open(line.root / answer) as picture:
                 assert (picture.size, picture.format) == (sent.size, form)
+
+
+def test_the_shoeboxs_command(line: Clone) -> None:
+    line.run(block_with("serving.album"))
+    with (line.root / "revived/report.csv").open(newline="", encoding="utf-8") as file:
+        outcomes = {row["file"]: row["outcome"] for row in csv.DictReader(file)}
+    sent = sorted(path.name for path in (line.root / "docs/images").iterdir())
+    assert outcomes == dict.fromkeys(sent, "done")
+    with Image.open(line.root / "docs/images/damaged.jpg") as old, Image.open(line.root / "revived/damaged.jpg") as new:
+        assert new.size == old.size
 
 
 def test_the_analysts_command(line: Clone, tmp_path: Path) -> None:

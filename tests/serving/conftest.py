@@ -1,6 +1,10 @@
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import torch
@@ -8,16 +12,20 @@ import torch
 from models import bundle
 from models.catalogue import CATALOGUE
 from models.task import Task
+from tests.serving import guarded as guarding
+from tests.serving import living
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
 
 SIZE = 64
-RECIPES = {
+RECIPES: dict[Task, tuple[str, dict[str, Any]]] = {
     Task.RESTORE: ("pix2pix", {"width": 4, "normalization": "batch", "dropout": 0.0}),
     Task.COLORIZE: ("colorgan", {"generator": "unet", "width": 4, "normalization": "batch", "dropout": 0.0}),
+    Task.DETECT: ("scratches", {"width": 4}),
 }
+KEYWORDS: dict[str, dict[str, Any]] = dict(RECIPES.values()) | {"guided": {"width": 4}}
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,10 @@ class Archive:
     def uri(self) -> str:
         return f"sqlite:///{self.database}"
 
-    def bundle(self, task: Task, seed: int) -> Path:
-        recipe, keywords = RECIPES[task]
+    def bundle(self, task: Task, seed: int, recipe: str | None = None, **other: Any) -> Path:
+        """A network of the recipe (the task's tiny one) with these keywords in place of its own."""
+        recipe = recipe or RECIPES[task][0]
+        keywords = KEYWORDS[recipe] | other
         torch.manual_seed(seed)
         network = CATALOGUE[recipe].network(keywords)
         config = bundle.Config(recipe, task, SIZE, keywords, params={}, data={}, run=f"{recipe}-{seed}")
@@ -64,10 +74,13 @@ class Archive:
     def point(self, model: str, version: str, alias: str = "champion") -> None:
         self._client().set_registered_model_alias(model, alias, version)
 
-    def release(self, task: Task, seed: int) -> str:
-        """A new champion."""
-        version = self.add(task.model, self.bundle(task, seed))
-        self.point(task.model, version)
+    def withdraw(self, model: str, alias: str) -> None:
+        self._client().delete_registered_model_alias(model, alias)
+
+    def release(self, task: Task, seed: int, recipe: str | None = None, alias: str = "champion") -> str:
+        """A new version that has the alias."""
+        version = self.add(task.model, self.bundle(task, seed, recipe))
+        self.point(task.model, version, alias)
         return version
 
     def release_corrupt(self, task: Task, seed: int) -> str:
@@ -83,9 +96,41 @@ class Archive:
         return version
 
     def _client(self) -> MlflowClient:
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        if not self.database.exists():
+            whole = self.folder / "whole"
+            whole.write_bytes(tables())
+            whole.rename(self.database)
+        return _opened(self.database)
+
+
+@cache
+def tables() -> bytes:
+    """A registry that is empty: MLflow takes seconds to make one."""
+    with TemporaryDirectory() as folder:
+        database = Path(folder) / "mlflow.db"
+        _opened(database).search_registered_models()
+        return database.read_bytes()
+
+
+def _opened(database: Path) -> MlflowClient:
+    uri = f"sqlite:///{database}"
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     return Archive(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[living.Service]:
+    """One without keys for all the files that ask for it."""
+    with living.running(Archive(tmp_path_factory.mktemp("archive")), tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[guarding.Guarded]:
+    """One with keys for all the files that ask for it."""
+    with guarding.running(Archive(tmp_path_factory.mktemp("archive")), tmp_path_factory.mktemp("guarded")) as running:
+        yield running

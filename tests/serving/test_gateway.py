@@ -1,6 +1,8 @@
 import asyncio
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -10,39 +12,68 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.color import AB
 from models.task import Task
-from serving.gateway import Limits, api
+from serving import points
+from serving.errors import GUARDED, REFUSALS
+from serving.job import Job
+from serving.limits import Limits
 from serving.refusal import Refusal
+from serving.routing import Trial
 from serving.state import ModelState
+from tests.serving.bare import gateway
 
-LIMITS = Limits(upload_bytes=100_000, pixels=10_000, seconds=10)
-Work = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None], NDArray[np.uint8]]
+LIMITS = Limits(upload_bytes=100_000, pixels=10_000, seconds=10, seconds_per_megapixel=0, shadow_pixels=10_000)
+Work = Callable[[NDArray[Any], NDArray[np.bool_] | None], NDArray[Any]]
 
 
 class Models:
     """Models that answer with `work`; the real ones answer in test_service.py."""
 
-    def __init__(self, work: Work, seconds: float = 0) -> None:
+    def __init__(self, work: Work, seconds: float = 0, loaded: Sequence[Task] = ()) -> None:
         self.work = work
         self.seconds = seconds
+        self.loaded = loaded
         self.cancelled = False
+        self.asked: list[tuple[Sequence[Task], Job]] = []
 
-    async def run(
-        self, tasks: Sequence[Task], pixels: NDArray[np.uint8], mask: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.uint8], dict[Task, str]]:
+    async def run(self, tasks: Sequence[Task], job: Job, versions: Mapping[Task, str]) -> Job:
+        self.asked.append((tasks, job))
         try:
             await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
             self.cancelled = True
             raise
-        return self.work(pixels, mask), {task: f"{task.model}/7" for task in tasks}
+        made_by = {task: f"{task.model}/7" for task in tasks}
+        if tasks == (Task.DETECT,):
+            return replace(job, mask=job.pixels[..., 0] > 128, made_by=made_by)
+        return Job(self.work(job.pixels, job.mask), made_by=made_by)
 
-    async def states(self) -> dict[Task, list[ModelState]]:
-        return {}
+    async def find(self, task: Task, alias: str) -> str | None:
+        return None
+
+    async def states(self, tasks: Sequence[Task]) -> dict[Task, list[ModelState]]:
+        return {task: [state(f"{task.model}/7" if task in self.loaded else None)] for task in tasks}
 
 
-def inverted(pixels: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    return 255 - pixels if mask is None else np.where(mask[..., None], 255 - pixels, pixels)
+def state(version: str | None) -> ModelState:
+    error = None if version else "no version has the alias champion"
+    return ModelState(
+        state="ready" if version else "missing",
+        version=version,
+        recipe=None,
+        run=None,
+        bundle_sha256=None,
+        engine=None,
+        settled=None,
+        hinted=None,
+        error=error,
+    )
+
+
+def inverted(pixels: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[Any]:
+    other = np.iinfo(pixels.dtype).max - pixels
+    return other if mask is None else np.where(mask[..., None], other, pixels)
 
 
 def png(width: int = 30, height: int = 20, color: str = "red") -> bytes:
@@ -55,7 +86,8 @@ def ask(
     method: str, path: str, models: Models | None = None, limits: Limits = LIMITS, **request: Any
 ) -> httpx.Response:
     async def asked() -> httpx.Response:
-        transport = httpx.ASGITransport(api(models or Models(inverted), limits), raise_app_exceptions=False)
+        app = gateway(models or Models(inverted), limits, Trial())
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.request(method, path, **request)
 
@@ -103,6 +135,97 @@ def test_the_mask_reaches_the_model() -> None:
     assert tuple(answer[4, 4]) == (255, 0, 0)
 
 
+def test_depth_is_kept() -> None:
+    pixels = np.full((20, 30), 1000, np.uint16)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    models = Models(inverted)
+    response = revive(file.getvalue(), models=models)
+    ((_, job),) = models.asked
+    assert job.pixels.dtype == np.uint16
+    assert (job.pixels == 1000).all()
+    assert response.content[24] == 16  # the PNG header's bit depth
+
+
+def test_what_of_the_file_is_not_taken_is_said() -> None:
+    file = BytesIO()
+    pages = [Image.new("RGB", (30, 20), color) for color in ("red", "green")]
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    assert "1 of 2" in revive(file.getvalue()).headers["x-note"]
+    assert "x-note" not in revive().headers
+
+
+def test_the_detector_goes_first_where_it_is_asked_for() -> None:
+    models = Models(inverted)
+    response = revive(query="?find_damage=true", models=models)
+    assert [tasks for tasks, _ in models.asked] == [(Task.DETECT, Task.RESTORE, Task.COLORIZE)]
+    assert response.headers["x-detector"] == "detector/7"
+    only = ask("POST", "/v1/colorize?find_damage=true", files={"photo": png()})
+    assert error(only) == (422, "find_damage")
+
+
+def test_a_mask_is_a_grey_png() -> None:
+    response = ask("POST", "/v1/mask", files={"photo": png(30, 20, "red")})
+    image = Image.open(BytesIO(response.content))
+    assert (response.headers["content-type"], image.mode, image.size) == ("image/png", "L", (30, 20))
+    assert (np.asarray(image) == 255).all()
+    assert response.headers["x-detector"] == "detector/7"
+
+
+def hinted(path: str, hints: str, models: Models | None = None) -> httpx.Response:
+    return ask("POST", path, models, data={"hints": hints}, files={"photo": png()})
+
+
+def test_hints_reach_the_model() -> None:
+    models = Models(inverted)
+    given = [{"x": 3, "y": 4.5, "a": -20, "b": 110, "radius": 2}, {"x": 0, "y": 0, "a": 1, "b": 2}]
+    assert hinted("/v1/revive", json.dumps(given), models).status_code == 200
+    ((_, job),) = models.asked
+    assert job.hints == (points.Point(x=3, y=4.5, a=-20, b=110, radius=2), points.Point(x=0, y=0, a=1, b=2, radius=0))
+
+
+@pytest.mark.parametrize(
+    ("hints", "says"),
+    [
+        ("no JSON", "hints: Invalid JSON"),
+        ('{"x": 1}', "hints: Input should be a valid"),
+        ('[{"x": 1, "y": 1, "a": 1}]', "hints[0].b: Field required"),
+        ('[{"x": 1, "y": 1, "a": 1, "b": 1}, {"x": 1, "y": 1, "a": 111, "b": 1}]', "hints[1].a is 111"),
+        ('[{"x": 1, "y": 1, "a": "red", "b": 1}]', "hints[0].a: Input should be a valid number"),
+        ('[{"x": 1, "y": 1, "a": NaN, "b": 1}]', "hints[0].a is nan"),
+        ('[{"x": 1, "y": 1, "a": 1, "b": 1, "c": 1}]', "hints[0].c is 1"),
+        ('[{"x": 30, "y": 1, "a": 1, "b": 1}]', "hints[0].x is 30; it must be from 0 to below 30"),
+        (json.dumps([{"x": 1, "y": 1, "a": 1, "b": 1}] * 257), "at most 256"),
+    ],
+)
+def test_a_wrong_hint_is_named(hints: str, says: str) -> None:
+    response = hinted("/v1/colorize", hints)
+    assert error(response) == (422, "hints")
+    assert says in response.json()["error"]["message"]
+
+
+def test_hints_are_for_colorizing() -> None:
+    response = hinted("/v1/restore", '[{"x": 1, "y": 1, "a": 1, "b": 1}]')
+    assert error(response) == (422, "hints")
+    assert points.AB == AB
+
+
+def test_ready_is_every_needed_model_and_the_detector_is_not() -> None:
+    def ready(*tasks: Task) -> tuple[int, dict[str, str]]:
+        response = ask("GET", "/readyz", Models(inverted, loaded=tasks))
+        return response.status_code, response.json()["missing"]
+
+    assert ready(Task.RESTORE, Task.COLORIZE) == (200, {})
+    status, missing = ready(Task.RESTORE, Task.DETECT)
+    assert (status, list(missing)) == (503, ["colorizer"])
+    assert "alias champion" in missing["colorizer"]
+
+
+def test_a_large_photograph_has_more_time() -> None:
+    patient = replace(LIMITS, seconds=2, seconds_per_megapixel=10_000)
+    assert revive(models=Models(inverted, seconds=2.5), limits=patient).status_code == 200  # 600 pixels: 6 s more
+
+
 @pytest.mark.parametrize(
     ("query", "accept", "media_type"),
     [
@@ -113,6 +236,8 @@ def test_the_mask_reaches_the_model() -> None:
         ("", "text/html, */*;q=0.1", "image/png"),
         ("?format=jpeg", "image/png", "image/jpeg"),
         ("?format=png", "image/webp", "image/png"),
+        ("", "image/webp", "image/webp"),
+        ("?format=tiff", "*/*", "image/tiff"),
     ],
 )
 def test_format(query: str, accept: str, media_type: str) -> None:
@@ -122,8 +247,16 @@ def test_format(query: str, accept: str, media_type: str) -> None:
 
 
 def test_formats_that_are_not_made() -> None:
-    assert error(revive(headers={"accept": "image/webp"})) == (406, "not_acceptable")
+    assert error(revive(headers={"accept": "image/gif"})) == (406, "not_acceptable")
     assert error(revive(query="?format=gif")) == (422, "invalid")
+
+
+def test_a_format_that_cannot_hold_the_photograph_is_refused_before_work() -> None:
+    models = Models(inverted)
+    wide = png(16_384, 1)
+    limits = replace(LIMITS, pixels=20_000)
+    assert error(revive(wide, "?format=webp", models=models, limits=limits)) == (422, "format_too_small")
+    assert models.asked == []
 
 
 def test_pictures_that_are_not_taken() -> None:
@@ -136,7 +269,8 @@ def test_pictures_that_are_not_taken() -> None:
 
 def test_forms_that_are_not_taken() -> None:
     assert error(ask("POST", "/v1/revive", content=png(), headers={"content-type": "image/png"})) == (415, "not_a_form")
-    assert error(ask("POST", "/v1/revive", files={"image": png()})) == (422, "no_photo")
+    assert error(ask("POST", "/v1/revive", files={"mask": png()})) == (422, "no_photo")
+    assert error(ask("POST", "/v1/revive", files={"photo": png(), "masks": png()})) == (422, "unknown_field")
     assert error(ask("POST", "/v1/revive", files=[("photo", png()), ("photo", png())])) == (422, "several_files")
     assert error(ask("POST", "/v1/revive", data={"photo": "x"}, files={"mask": png()})) == (422, "no_file")
     for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
@@ -170,7 +304,7 @@ def test_an_endless_body_is_cut_off() -> None:
 def test_a_slow_model_is_given_up_at_the_deadline() -> None:
     models = Models(inverted, seconds=30)
     begun = time.monotonic()
-    assert error(revive(models=models, limits=Limits(100_000, 10_000, 0.2))) == (504, "deadline")
+    assert error(revive(models=models, limits=replace(LIMITS, seconds=0.2))) == (504, "deadline")
     assert time.monotonic() - begun < 5
     assert models.cancelled
 
@@ -182,12 +316,12 @@ def test_a_slow_upload_is_given_up_at_the_deadline() -> None:
         yield b""
 
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    limits = Limits(100_000, 10_000, 0.2)
+    limits = replace(LIMITS, seconds=0.2)
     assert error(ask("POST", "/v1/revive", content=slow(), headers=headers, limits=limits)) == (504, "deadline")
 
 
 def test_a_refusal_says_when_to_come_back() -> None:
-    def refused(*_: Any) -> NDArray[np.uint8]:
+    def refused(*_: Any) -> NDArray[Any]:
         raise Refusal(503, "no_model", "the restorer is not ready", 2)
 
     response = revive(models=Models(refused))
@@ -196,7 +330,7 @@ def test_a_refusal_says_when_to_come_back() -> None:
 
 
 def test_a_model_that_fails_is_an_error_and_never_the_photograph() -> None:
-    def failing(*_: Any) -> NDArray[np.uint8]:
+    def failing(*_: Any) -> NDArray[Any]:
         raise MemoryError("no room for /secret/path")
 
     response = revive(models=Models(failing))
@@ -214,7 +348,7 @@ def test_the_manual_loads_nothing_from_elsewhere() -> None:
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert "<script" not in response.text
     assert "src=" not in response.text
-    for path in ("/v1/revive", "/v1/restore", "/v1/colorize", "/v1/models", "/healthz"):
+    for path in ("/v1/revive", "/v1/restore", "/v1/colorize", "/v1/mask", "/v1/models", "/healthz", "/readyz"):
         assert path in response.text
 
 
@@ -222,8 +356,8 @@ def test_openapi_names_every_answer() -> None:
     document = ask("GET", "/openapi.json").json()
     for path in ("/v1/revive", "/v1/restore", "/v1/colorize"):
         answers = document["paths"][path]["post"]["responses"]
-        assert sorted(answers) == ["200", "400", "406", "413", "415", "422", "500", "503", "504"]
-        assert sorted(answers["200"]["content"]) == ["image/jpeg", "image/png"]
+        assert answers.keys() == {"200", *map(str, REFUSALS), *map(str, GUARDED)}
+        assert sorted(answers["200"]["content"]) == ["image/jpeg", "image/png", "image/tiff", "image/webp"]
         for status in sorted(answers)[1:]:
             schema = answers[status]["content"]["application/json"]["schema"]
             assert schema == {"$ref": "#/components/schemas/ErrorBody"}

@@ -1,159 +1,28 @@
-"""The service as people run it: `serve run` with serving/config.yaml, real HTTP, tiny models in a real registry."""
+"""What the running service answers."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import yaml
-from numpy.typing import NDArray
 from PIL import Image
 
-import serving
 from models.task import Task
-
-ROOT = Path(serving.__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Service:
-    """A running service, and what it said before there was any model."""
-
-    http: httpx.Client
-    archive: Any
-    early: httpx.Response
-    early_state: Any
-    looked_into_being: bool
-
-    def post(self, path: str, photo: bytes, **rest: Any) -> httpx.Response:
-        return self.http.post(path, files={"photo": photo}, **rest)
-
-    def state(self, task: Task) -> dict[str, Any]:
-        models = self.http.get("/v1/models").raise_for_status().json()["models"]
-        (replica,) = next(model["replicas"] for model in models if model["model"] == task.model)
-        return dict(replica)
-
-    def wait(self, task: Task, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        state: dict[str, Any] = until(lambda: state if wanted(state := self.state(task)) else None)
-        return state
-
-
-def until(asked: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first answer that is something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        answer = asked()
-        if answer is not None:
-            return answer
-        time.sleep(0.2)
-    raise AssertionError(f"nothing came of it in {seconds} s")
-
-
-@pytest.fixture(scope="module")
-def service(archive: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    port = _free_port()
-    # As `make serve` runs it, with Ray on the loopback interface.
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": archive.uri,
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    }
-    environment.pop("RAY_ADDRESS", None)
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("serve"), "run", "--address", "local", _config(folder, port)],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-            early = until(lambda: _up(process, folder, http), seconds=120)
-            state = until(lambda: said.json() if (said := http.get("/v1/models")).is_success else None)
-            looked_into_being = archive.database.exists()
-            service = Service(http, archive, early, state, looked_into_being)
-            for task in (Task.RESTORE, Task.COLORIZE):
-                version = archive.release(task, 1)
-                service.wait(task, lambda state, name=f"{task.model}/{version}": state["version"] == name)  # type: ignore[misc]
-            yield service
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def _config(folder: Path, port: int) -> Path:
-    """serving/config.yaml at another port, and with limits that a test reaches."""
-    config = yaml.safe_load((ROOT / "serving" / "config.yaml").read_text())
-    config["http_options"]["port"] = port
-    application = config["applications"][0]
-    application["args"] |= {
-        "poll_seconds": 0.5,
-        "cache": str(folder / "cache"),
-        "max_upload_bytes": 2_000_000,
-        "max_pixels": 2_000_000,
-        "deadline_seconds": 60,
-        "threads": 1,
-    }
-    for deployment in application["deployments"]:
-        deployment["ray_actor_options"]["num_cpus"] = 0
-        deployment["autoscaling_config"]["max_replicas"] = 1
-        if deployment["name"] == Task.COLORIZE.model:
-            deployment |= {"max_ongoing_requests": 1, "max_queued_requests": 12}  # soon too many
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def _up(process: subprocess.Popen[bytes], folder: Path, http: httpx.Client) -> httpx.Response | None:
-    """What the service says without a model, as soon as its models' replicas are there to say it."""
-    assert process.poll() is None, (folder / "log").read_text()
-    try:
-        response = http.post("/v1/revive", files={"photo": picture(8, 8)})
-    except httpx.TransportError:
-        return None
-    return response if "no_model" in response.text else None
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def picture(width: int, height: int, kind: str = "PNG", seed: int = 0) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
-
-
-def pixels(response: httpx.Response) -> NDArray[np.uint8]:
-    assert response.status_code == 200, response.text
-    return np.asarray(Image.open(BytesIO(response.content)))
+from tests.serving.living import Service, picture, pixels
 
 
 def test_without_a_champion_it_runs_and_says_so(service: Service) -> None:
     assert service.early.status_code == 503
     assert "no version of restorer has the alias champion" in service.early.json()["error"]["message"]
     assert int(service.early.headers["retry-after"]) > 0
+    assert [model["model"] for model in service.early_state["models"]] == ["detector", "restorer", "colorizer"]
     for model in service.early_state["models"]:
         assert [replica["state"] for replica in model["replicas"]] == ["missing"]
+    assert service.unready.status_code == 503
+    assert sorted(service.unready.json()["missing"]) == ["colorizer", "restorer"]
     assert not service.looked_into_being  # looking for a registry must not make one
 
 
@@ -278,5 +147,7 @@ def test_follows_the_alias_and_keeps_the_old_version_where_the_new_one_is_corrup
 
 def test_pages(service: Service) -> None:
     assert service.http.get("/healthz").json() == {"status": "ok"}
+    ready = service.http.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "missing": {}})
     assert "/v1/revive" in service.http.get("/docs").text
     assert service.http.get("/openapi.json").json()["info"]["title"] == "Autochrome"
