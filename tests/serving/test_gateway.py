@@ -267,6 +267,12 @@ def test_pictures_that_are_not_taken() -> None:
     assert error(revive(mask=png(31, 20))) == (422, "mask_size")
 
 
+def test_neither_a_name_nor_a_content_type_is_believed() -> None:
+    assert ask("POST", "/v1/restore", files={"photo": ("a.txt", png(), "text/plain")}).status_code == 200
+    lying = {"photo": ("a.png", b"MZ" + bytes(100), "image/png")}
+    assert error(ask("POST", "/v1/restore", files=lying)) == (415, "not_a_picture")
+
+
 def test_forms_that_are_not_taken() -> None:
     assert error(ask("POST", "/v1/revive", content=png(), headers={"content-type": "image/png"})) == (415, "not_a_form")
     assert error(ask("POST", "/v1/revive", files={"mask": png()})) == (422, "no_photo")
