@@ -14,6 +14,7 @@ from models.acceleration import Choice
 from models.task import Task
 from serving.batching import Batching, Line
 from serving.follower import Follower
+from serving.handles import RETRY_AFTER
 from serving.job import Job
 from serving.loading import Loaded, Loader
 from serving.metrics import set_queue
@@ -24,7 +25,6 @@ from serving.state import ModelState
 
 logger = logging.getLogger("ray.serve")
 
-RETRY_AFTER = 2  # seconds; a replica is back in about four
 OTHERS = 2  # versions in memory beside the one that is followed
 _PAUSE = 60.0  # seconds before a version that could not be loaded is tried again
 

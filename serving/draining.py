@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.errors import body
 from serving.refusal import Refusal
 
-_RETRY_AFTER = 10  # seconds; another service starts in about so many
+_RETRY_AFTER = 10  # seconds; this address may have another service, and its own is back in a minute
 
 
 class Traffic:

@@ -19,7 +19,7 @@ from serving.job import Job
 from serving.refusal import Refusal
 from serving.state import ModelState
 
-_RETRY_AFTER = 2  # seconds; a replica is back in about four
+RETRY_AFTER = 2  # seconds; a replica is back in about four
 _LARGE = 4_000_000  # pixels: a minute's work
 
 
@@ -84,7 +84,7 @@ def losses_refused() -> Iterator[None]:
     try:
         yield
     except BackPressureError as error:
-        raise Refusal(503, "overloaded", "too many photographs are waiting; try again", _RETRY_AFTER) from error
+        raise Refusal(503, "overloaded", "too many photographs are waiting; try again", RETRY_AFTER) from error
     # RayServeException: a model further down the line waits for one whose process died.
     except (RayActorError, RayServeException, DeploymentUnavailableError, ReplicaUnavailableError) as error:
-        raise Refusal(503, "interrupted", "the model has no running process now; try again", _RETRY_AFTER) from error
+        raise Refusal(503, "interrupted", "the model has no running process now; try again", RETRY_AFTER) from error

@@ -3,21 +3,20 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
-import numpy as np
 import psutil
-from PIL import Image
 
 from models.task import Task
+from tests.serving.noise import picture
 from tests.serving.running import SECONDS, TASKS, Started, started, until
+from tests.serving.sending import sending
 
 DEADLINE = 40  # seconds; a stuck replica is replaced before
 
@@ -64,13 +63,7 @@ def service(folder: Path, registry: str) -> Iterator[Service]:
         yield Service(process)
 
 
-def _photo() -> bytes:
-    file = BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)).save(file, "JPEG")
-    return file.getvalue()
-
-
-PHOTO = _photo()
+PHOTO = picture(96, 96, "JPEG")
 
 
 @dataclass(frozen=True)
@@ -104,27 +97,10 @@ def _code(response: httpx.Response) -> str:
 
 @dataclass
 class Clients:
-    """Clients that send the same photograph again and again until the block ends, `paths` one a client."""
+    """What clients of one service got."""
 
     service: Service
-    paths: list[str]
     answers: list[Answer] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(path,)) for path in self.paths]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join()
 
     def wait_for(self, wanted: Callable[[Answer], bool]) -> Answer:
         """The first answer of this kind, that is there or comes."""
@@ -134,13 +110,13 @@ class Clients:
     def count(self) -> Counter[str]:
         return Counter(answer.kind for answer in self.answers)
 
-    def _send(self, path: str) -> None:
+    def send(self, path: str, ending: threading.Event) -> None:
         with httpx.Client(base_url=self.service.address, timeout=SECONDS) as http:
-            while not self._ending.is_set():
+            while not ending.is_set():
                 answer = self._sent(http, path)
                 self.answers.append(answer)
                 if answer.kind != "200":
-                    self._ending.wait(0.1)
+                    ending.wait(0.1)
 
     def _sent(self, http: httpx.Client, path: str) -> Answer:
         asked = time.monotonic()
@@ -149,3 +125,11 @@ class Clients:
         except httpx.TransportError as error:
             return Answer(asked, time.monotonic(), path, None, type(error).__name__)
         return Answer(asked, time.monotonic(), path, response)
+
+
+@contextmanager
+def asking(service: Service, paths: Sequence[str]) -> Iterator[Clients]:
+    """Clients that send the same photograph again and again until the block ends, `paths` one a client."""
+    clients = Clients(service)
+    with sending([partial(clients.send, path) for path in paths]):
+        yield clients

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -23,6 +22,7 @@ from PIL import Image
 from models.task import Task
 from serving.albums import record
 from tests.serving.conftest import Archive
+from tests.serving.noise import write
 from tests.serving.running import ROOT, SECONDS, Started, started
 
 PHOTOGRAPHS = 20
@@ -34,12 +34,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     archive = Archive(tmp_path_factory.mktemp("archive"))
     archive.release(Task.RESTORE, 1)
     return archive
-
-
-def write(path: Path, width: int, height: int, seed: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
 
 
 @dataclass(frozen=True)

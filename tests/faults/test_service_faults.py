@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from models.task import Task
-from tests.faults.breakable import Answer, Clients, Service, service
+from tests.faults.breakable import Answer, Clients, Service, asking, service
 from tests.serving.conftest import Archive
 from tests.serving.running import release, until
 
@@ -48,7 +48,7 @@ def gone(process: psutil.Process) -> bool:
 
 def test_a_killed_replica_costs_clean_503s_and_is_replaced(running: Service) -> None:
     """What it had begun is told to come again; what was still on its way there waits for the next one."""
-    with Clients(running, ["/v1/revive"] * 8) as clients:
+    with asking(running, ["/v1/revive"] * 8) as clients:
         clients.wait_for(lambda answer: answer.kind == "200")
         killed = process_of(running, Task.RESTORE)
         killed.kill()
@@ -62,7 +62,7 @@ def test_a_killed_replica_costs_clean_503s_and_is_replaced(running: Service) -> 
 def test_a_stuck_replica_is_replaced_and_others_go_on(running: Service) -> None:
     """Stopped, it answers nobody: neither requests nor its health check. The colorizer goes on meanwhile."""
     stuck = process_of(running, Task.RESTORE)
-    with Clients(running, ["/v1/restore"] * 6 + ["/v1/colorize"]) as clients:
+    with asking(running, ["/v1/restore"] * 6 + ["/v1/colorize"]) as clients:
         clients.wait_for(lambda answer: answer.kind == "200" and answer.path == "/v1/restore")
         stuck.suspend()
         begun = time.monotonic()
@@ -110,7 +110,7 @@ def test_without_its_store_it_serves_what_it_has_and_a_new_replica_says_why_not(
 
 def test_sigterm_lets_requests_in_flight_end(running: Service) -> None:
     """The last: afterwards there is no service. Who comes while it ends is told so, until nobody listens any more."""
-    with Clients(running, ["/v1/revive"] * 8) as clients:
+    with asking(running, ["/v1/revive"] * 8) as clients:
         clients.wait_for(lambda answer: answer.kind == "200")
         begun = time.monotonic()
         running.started.process.send_signal(signal.SIGTERM)

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 from fastapi import FastAPI
-from PIL import Image
 
 from models import bundle
 from models.task import Task
@@ -27,6 +25,7 @@ from serving.job import Job
 from serving.loading import Loader
 from serving.refusal import Refusal
 from serving.registry import Registry, Version
+from tests.serving import noise
 from tests.serving.conftest import Archive
 
 LIMITS = AlbumLimits(
@@ -101,10 +100,7 @@ async def served(folder: Path, models: Models, limits: AlbumLimits = LIMITS) -> 
 
 
 def picture(width: int = 40, height: int = 30, seed: int = 0, kind: str = "JPEG") -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
+    return noise.picture(width, height, kind, seed)
 
 
 def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:

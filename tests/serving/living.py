@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.task import Task
+from tests.serving.noise import picture
 from tests.serving.running import Started, started
 
 ALONE = 50_000  # a photograph of more pixels than this is worked on alone
@@ -93,13 +94,6 @@ def _without_models(process: Started, http: httpx.Client) -> httpx.Response | No
         return None
     response = http.post("/v1/revive", files={"photo": picture(8, 8)})
     return response if "no_model" in response.text else None
-
-
-def picture(width: int, height: int, kind: str = "PNG", seed: int = 0) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
 
 
 def pixels(response: httpx.Response) -> NDArray[np.uint8]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -21,6 +20,7 @@ from serving.albums.spread import Album, Worker
 from serving.photo import Format
 from tests.serving.conftest import Archive
 from tests.serving.disk import small_disk
+from tests.serving.noise import write
 
 ODD = os.fsdecode(b"gr\xfcn.png")  # Latin-1, as old archives have it
 
@@ -71,12 +71,6 @@ def spread_by_ray(registry: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def made(spread_by_ray: Command) -> Command:
     spread_by_ray.patch.setattr(album, "spread", one_by_one)
     return spread_by_ray
-
-
-def write(path: Path, width: int = 40, height: int = 30, seed: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
 
 
 def below(folder: Path) -> set[str]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.task import Task
-from tests.serving.living import Service, picture, pixels
+from tests.serving.living import Service, pixels
+from tests.serving.noise import picture
 from tests.serving.running import until
 
 LARGE = picture(1500, 1000, "JPEG")  # seconds of work for a network that is not tiny

@@ -18,7 +18,7 @@ from models.task import Task
 from serving import edge, gateway, keys, metrics
 from serving.edge import Settings
 from tests.serving.guarded import Guarded
-from tests.serving.living import picture
+from tests.serving.noise import picture
 from tests.serving.running import ONE_MACHINE, until
 
 ROOT = Path(serving.__file__).parents[1]

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from models.task import Task
-from tests.serving.living import Service, picture, pixels
+from tests.serving.living import Service, pixels
+from tests.serving.noise import picture
 
 
 def test_without_a_champion_it_runs_and_says_so(service: Service) -> None:

@@ -2,14 +2,16 @@
 
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from models.task import Task
-from tests.serving.living import Service, picture
+from tests.serving.living import Service
+from tests.serving.noise import picture
+from tests.serving.sending import sending
 
 SWAPS = 5
 CLIENTS = 4
@@ -18,33 +20,17 @@ PHOTO = picture(260, 200)  # worked on alone, so that its picture does not depen
 
 @dataclass
 class Load:
-    """Clients that send one photograph again and again until the block ends."""
+    """What clients of one service got."""
 
     service: Service
     failures: list[str] = field(default_factory=list)
     pictures: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))  # by version
     answers: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
-        self._ending = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._send) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self) -> None:
+    def send(self, ending: threading.Event) -> None:
         with httpx.Client(base_url=self.service.http.base_url, timeout=120) as http:
-            while not self._ending.is_set():
+            while not ending.is_set():
                 self._note(http)
 
     def _note(self, http: httpx.Client) -> None:
@@ -61,11 +47,19 @@ class Load:
                 self.failures.append(response.text)
 
 
+@contextmanager
+def loading(service: Service) -> Iterator[Load]:
+    """Clients that send one photograph again and again until the block ends."""
+    load = Load(service)
+    with sending([load.send] * CLIENTS):
+        yield load
+
+
 def test_five_swaps_under_load_fail_nobody_and_no_answer_is_of_a_half_loaded_model(service: Service) -> None:
     one, other = service.release(Task.RESTORE, 21), service.release(Task.RESTORE, 22)
     alone = {version: service.post("/v1/restore", PHOTO, version).content for version in (one, other)}
     assert alone[one] != alone[other]
-    with Load(service) as load:
+    with loading(service) as load:
         for swap in range(SWAPS):
             service.point((one, other)[swap % 2])
     assert load.failures == []
@@ -76,7 +70,7 @@ def test_five_swaps_under_load_fail_nobody_and_no_answer_is_of_a_half_loaded_mod
 def test_a_corrupt_version_under_load_fails_nobody(service: Service) -> None:
     kept = service.release(Task.RESTORE, 23)
     alone = service.post("/v1/restore", PHOTO, kept).content
-    with Load(service) as load:
+    with loading(service) as load:
         corrupt = service.archive.release_corrupt(Task.RESTORE, 24)
         state = service.wait(Task.RESTORE, lambda state: state["state"] == "failing")
         assert state["version"] == kept
