@@ -10,15 +10,10 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION = false
 export DVC_NO_ANALYTICS = true
 export NO_ALBUMENTATIONS_UPDATE = 1
-# A dead Serve proxy is noticed in seconds, and requests take the short way through Serve (docs/serving.md).
-export RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S = 1
-export RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S = 2
-export RAY_SERVE_THROUGHPUT_OPTIMIZED = 1
-export RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE = 1
 # Whoever speaks to Ray itself needs its token.
 export RAY_AUTH_MODE = token
-# Ray's own ports of a service on one machine: loopback alone. Not for a cluster, whose machines must meet.
-serve demo: export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER = 0
+# Ray's own ports of the demo's service: loopback alone.
+demo: export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER = 0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format serve ui sample clean

@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the service beside its limit and a plain server.")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of one measurement")
-    parser.add_argument("--threads", type=int, default=0, help="of each model replica; 0: all cores")
+    parser.add_argument("--threads", type=int, default=0, help="of each model replica; 0: half of the cores")
     parser.add_argument("--engine", default="auto", help="how the service computes; eager is the plain server's way")
     arguments = parser.parse_args()
     photographs = [jpeg(painted(seed), (SIDE, SIDE)) for seed in range(8)]
@@ -184,7 +184,8 @@ def limit(bundles: Sequence[Path], photographs: Sequence[bytes], seconds: float)
 def service(folder: Path, threads: int, engine: str) -> Iterator[Server]:
     """The service as `make serve` runs it, with the registry in `folder`."""
     (folder / "service").mkdir()
-    with started(folder / "service", _registry(folder), {"threads": threads, "engine": engine}) as running:
+    arguments = {"threads": threads, "engine": engine, "poll_seconds": 10}
+    with started(folder / "service", _registry(folder), arguments) as running:
         server = Server(int(running.address.rpartition(":")[2]), "/v1/revive?format=jpeg", running.process)
         _until(lambda: server.get("/readyz")[0] == 200)
         yield server

@@ -60,7 +60,7 @@ class AppArgs(BaseModel):
     batch_photographs: Annotated[int, Field(ge=1, description="Photographs of like size in one batch")] = 8
     batch_wait_seconds: Annotated[float, Field(ge=0, description="An idle model waits for a second one")] = 0.01
     large_pixels: Annotated[int, Field(ge=1, description="A photograph of more is worked on alone")] = 4_000_000
-    threads: Annotated[int, Field(ge=0, description="Of each model replica; 0: all cores of its machine")] = 0
+    threads: Annotated[int, Field(ge=0, description="Of each model replica; 0: half of its machine's cores")] = 0
     engine: Annotated[Choice, Field(description="auto: the fastest that is right, measured at load")] = "auto"
     replica_memory_bytes: Annotated[
         int, Field(ge=1, description="What one photograph's work may take in a replica")
@@ -127,7 +127,7 @@ def _albums(args: AppArgs, models: Mapping[Task, Application]) -> Application:
     options = _options("albums", args, num_cpus=0)
     options |= {"max_ongoing_requests": 64, "max_queued_requests": 64}
     return serve.deployment(**options)(AlbumsDeployment).bind(
-        models[Task.RESTORE], models[Task.COLORIZE], args.album_folder.resolve(), album_limits(args)
+        models[Task.RESTORE], models[Task.COLORIZE], args.album_folder.resolve(), album_limits(args), args.large_pixels
     )
 
 

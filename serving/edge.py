@@ -4,6 +4,7 @@ The middlewares are plain ASGI: Starlette's BaseHTTPMiddleware would hide from a
 """
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from serving.rates import Rates
 from serving.refusal import Refusal
 
 Check = Callable[[Scope, Headers], None]  # raises Refusal
+
+FRONT = "AUTOCHROME_FRONT_HOST"  # environment variable of `python -m serving`: where its front answers for Serve
 
 _OPEN = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # no secret in them, and no work
 _OPEN_FOLDER = "/web/"
@@ -80,15 +83,16 @@ def guard(app: FastAPI, settings: Settings) -> None:
     )
 
 
-def refuse_exposure(keys: Path | None) -> None:
-    """Raises Exposed where Serve's HTTP servers answer more than this machine, and there are no keys.
+def refuse_exposure(keys: Path | None, host: str | None = None) -> None:
+    """Raises Exposed where the service answers more than this machine without keys: at `host`, or where it runs now.
 
     Says nothing where Serve does not run yet: each gateway asks again when it starts.
     """
-    host = bound_host()
-    if keys is None and host is not None and not _is_loopback(host):
+    hosts = [host] if host else [os.environ.get(FRONT), bound_host()]
+    exposed = next((host for host in hosts if host and not _is_loopback(host)), None)
+    if keys is None and exposed:
         raise Exposed(
-            f"Serve's HTTP host is {host} and the application has no keys: whoever reaches this machine could use it. "
+            f"the HTTP host is {exposed} and the application has no keys: whoever reaches this machine could use it. "
             "Set http_options.host to 127.0.0.1, or make a key with `python -m serving.keys add NAME --file keys.json` "
             "and give the application the argument keys: keys.json"
         )

@@ -31,7 +31,7 @@ class Gateway:
         trial: Trial,
         settings: edge.Settings,
     ) -> None:
-        self._models = Handles(models)
+        self._models = Handles(models, limits.large_pixels)
         self._albums = RemoteAlbums(albums)
         self._limits = limits
         self._album_limits = album_limits

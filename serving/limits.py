@@ -11,7 +11,7 @@ class Limits:
     pixels: int  # of a photograph, as its header has it
     seconds: float  # from the first byte read to the answer, and
     seconds_per_megapixel: float  # so many more for each million pixels
-    shadow_pixels: int  # a photograph of more is not worked on twice
+    large_pixels: int  # of a photograph that is worked on alone: every model is asked before, and no shadow repeats it
 
     def more_seconds(self, pixels: int) -> float:
         """What a photograph of this many pixels adds to `seconds`."""

@@ -67,7 +67,7 @@ class Pictures:
         self._models = models
         self._limits = limits
         self._routing = routing
-        self._shadow = Shadow(models, routing, limits.shadow_pixels)
+        self._shadow = Shadow(models, routing, limits.large_pixels)
         # Decoding and encoding release the GIL: one thread a core, so that many uploads do not fill the memory at once.
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="photo")
 

@@ -23,9 +23,14 @@ class AlbumsDeployment(Keeper):
     """A Keeper whose photographs go through the same models as everyone's."""
 
     def __init__(
-        self, restorer: DeploymentHandle[Any], colorizer: DeploymentHandle[Any], folder: Path, limits: AlbumLimits
+        self,
+        restorer: DeploymentHandle[Any],
+        colorizer: DeploymentHandle[Any],
+        folder: Path,
+        limits: AlbumLimits,
+        large_pixels: int,
     ) -> None:
-        super().__init__(folder, limits, Handles({Task.RESTORE: restorer, Task.COLORIZE: colorizer}))
+        super().__init__(folder, limits, Handles({Task.RESTORE: restorer, Task.COLORIZE: colorizer}, large_pixels))
         self._running = asyncio.get_running_loop().create_task(self.run())
 
     async def check_health(self) -> None:

@@ -31,9 +31,9 @@ class Service:
     def address(self) -> str:
         return self.started.address
 
-    def replica(self, task: Task) -> psutil.Process | None:
-        """The process of the task's model, None where none runs."""
-        title = f"ServeReplica:autochrome:{task.model}"
+    def replica(self, name: str) -> psutil.Process | None:
+        """The process of a deployment, such as a model's; None where none runs."""
+        title = f"ServeReplica:autochrome:{name}"
         for process in self.started.process.children(recursive=True):
             try:
                 if title in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:

@@ -36,8 +36,8 @@ def say(clients: Clients, begun: float, whole: Answer) -> None:
     sys.stdout.write(f"{dict(clients.count())}; whole after {whole.at - begun:.1f} s\n")
 
 
-def process_of(running: Service, task: Task) -> psutil.Process:
-    replica = running.replica(task)
+def process_of(running: Service, name: str) -> psutil.Process:
+    replica = running.replica(name)
     assert replica is not None
     return replica
 
@@ -50,18 +50,32 @@ def test_a_killed_replica_costs_clean_503s_and_is_replaced(running: Service) -> 
     """What it had begun is told to come again; what was still on its way there waits for the next one."""
     with asking(running, ["/v1/revive"] * 8) as clients:
         clients.wait_for(lambda answer: answer.kind == "200")
-        killed = process_of(running, Task.RESTORE)
+        killed = process_of(running, Task.RESTORE.model)
         killed.kill()
         begun = time.monotonic()
         whole = clients.wait_for(lambda answer: answer.kind == "200" and answer.asked > begun)
     say(clients, begun, whole)
     assert set(clients.count()) <= CLEAN
-    assert process_of(running, Task.RESTORE).pid != killed.pid
+    assert process_of(running, Task.RESTORE.model).pid != killed.pid
+
+
+def test_a_killed_gateway_costs_clean_503s_and_is_replaced(running: Service) -> None:
+    """Every request that is inside is lost with it; the front says so."""
+    with asking(running, ["/v1/revive"] * 8) as clients:
+        clients.wait_for(lambda answer: answer.kind == "200")
+        killed = process_of(running, "gateway")
+        killed.kill()
+        begun = time.monotonic()
+        whole = clients.wait_for(lambda answer: answer.kind == "200" and answer.asked > begun)
+    say(clients, begun, whole)
+    assert set(clients.count()) <= CLEAN
+    assert clients.count()["503 interrupted"] >= 1
+    assert process_of(running, "gateway").pid != killed.pid
 
 
 def test_a_stuck_replica_is_replaced_and_others_go_on(running: Service) -> None:
     """Stopped, it answers nobody: neither requests nor its health check. The colorizer goes on meanwhile."""
-    stuck = process_of(running, Task.RESTORE)
+    stuck = process_of(running, Task.RESTORE.model)
     with asking(running, ["/v1/restore"] * 6 + ["/v1/colorize"]) as clients:
         clients.wait_for(lambda answer: answer.kind == "200" and answer.path == "/v1/restore")
         stuck.suspend()
@@ -76,7 +90,7 @@ def test_a_stuck_replica_is_replaced_and_others_go_on(running: Service) -> None:
     colorized = [answer for answer in clients.answers if answer.path == "/v1/colorize"]
     assert {answer.kind for answer in colorized} == {"200"}
     assert any(begun < answer.at < replaced for answer in colorized)
-    assert process_of(running, Task.RESTORE).pid != stuck.pid
+    assert process_of(running, Task.RESTORE.model).pid != stuck.pid
 
 
 def test_without_its_store_it_serves_what_it_has_and_a_new_replica_says_why_not(
@@ -93,7 +107,7 @@ def test_without_its_store_it_serves_what_it_has_and_a_new_replica_says_why_not(
         answer = running.post("/v1/restore")
         assert (answer.status_code, answer.headers["x-restorer"]) == (200, served)
 
-        process_of(running, Task.RESTORE).kill()
+        process_of(running, Task.RESTORE.model).kill()
         without = until(lambda: answer if "no_model" in (answer := running.post("/v1/restore")).text else None)
         assert without.status_code == 503
         assert int(without.headers["retry-after"]) >= 1

@@ -12,10 +12,7 @@ from serving import keys
 from tests.serving.running import Started, release, started
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested
-AT_ONCE = {  # what tests read is written and gathered soon
-    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
-    "RAY_metrics_report_interval_ms": "500",
-}
+AT_ONCE = {"RAY_metrics_report_interval_ms": "500"}  # what tests read is gathered soon
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from models.task import Task
 
 ROOT = Path(serving.__file__).parents[1]
 TASKS = (Task.DETECT, Task.RESTORE, Task.COLORIZE)
-ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray takes 127.0.0.1 for what it is
 SECONDS = 300  # that anything may take beside other work
 
 
@@ -100,9 +99,7 @@ def started(
     http = {"host": host, "port": free_port()}
     variables = {
         **os.environ,
-        **ONE_MACHINE,
         "MLFLOW_TRACKING_URI": registry,
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         **(environment or {}),
     }
     variables.pop("RAY_ADDRESS", None)

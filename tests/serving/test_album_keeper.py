@@ -141,7 +141,7 @@ def test_an_owner_that_cannot_work_says_so_to_serve(tmp_path: Path) -> None:
 
     async def story() -> None:
         handle: Any = Handle()
-        albums = AlbumsDeployment(handle, handle, tmp_path / "file" / "albums", LIMITS)
+        albums = AlbumsDeployment(handle, handle, tmp_path / "file" / "albums", LIMITS, 1_000_000)
         await albums.check_health()
         await asyncio.wait({albums._running})
         with pytest.raises(OSError, match="Not a directory"):

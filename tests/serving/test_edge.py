@@ -9,6 +9,7 @@ from typing import Any, get_args
 import httpx
 import psutil
 import pytest
+import yaml
 from fastapi import FastAPI, Request, Response
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message
@@ -17,9 +18,9 @@ import serving
 from models.task import Task
 from serving import edge, gateway, keys, metrics
 from serving.edge import Settings
-from tests.serving.guarded import Guarded
+from tests.serving.guarded import EVERYWHERE, Guarded
 from tests.serving.noise import picture
-from tests.serving.running import ONE_MACHINE, until
+from tests.serving.running import until
 
 ROOT = Path(serving.__file__).parents[1]
 SITE = "https://archive.example"
@@ -195,16 +196,28 @@ def restored(guarded: Guarded, key: str, **headers: str) -> httpx.Response:
 
 
 def test_an_open_address_without_keys_is_refused_at_start(guarded: Guarded) -> None:
-    """In the Ray of the one that has keys, which is as open."""
+    """In the Ray of the one that has keys, whose front is as open."""
     tries = str(Path(__file__).with_name("edge_service.py"))
     command = [sys.executable, tries, guarded.started.ray["gcs-address"]]
-    environment = {**os.environ, **ONE_MACHINE, "PYTHONPATH": str(ROOT)}
+    one_machine = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray takes 127.0.0.1 for what it is
+    environment = {**os.environ, **one_machine, edge.FRONT: EVERYWHERE, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     refused = json.loads(done.stdout.splitlines()[-1])
     for message in (refused["built"], refused["started"]):
-        assert "Serve's HTTP host is 0.0.0.0 and the application has no keys" in message
+        assert "the HTTP host is 0.0.0.0 and the application has no keys" in message
         assert "python -m serving.keys add" in message
+
+
+def test_a_config_with_an_open_address_and_no_keys_ends_before_anything_starts(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "serving" / "config.yaml").read_text())
+    config["http_options"]["host"] = EVERYWHERE
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "serving", str(tmp_path / "config.yaml")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("python -m serving: the HTTP host is 0.0.0.0 and the application has no keys")
+    assert "Traceback" not in done.stderr
 
 
 def test_keys_are_given_and_taken_back_in_the_running_service(guarded: Guarded) -> None:
@@ -293,7 +306,7 @@ def seen(found: dict[str, list[Any]], family: str, *labels: str) -> set[tuple[st
 
 
 def test_the_dashboard_and_rays_own_ports_stay_on_this_machine(guarded: Guarded) -> None:
-    """Others reach HTTP, which asks for keys, and each replica's gRPC, which asks for Ray's token."""
+    """Others reach the front, which leads to who asks for keys, and each replica's gRPC, which asks for Ray's token."""
     service = guarded.started.process
     found = {
         (process.name(), connection.laddr.port)

@@ -23,7 +23,7 @@ from serving.routing import Trial
 from serving.state import ModelState
 from tests.serving.bare import gateway
 
-LIMITS = Limits(upload_bytes=100_000, pixels=10_000, seconds=10, seconds_per_megapixel=0, shadow_pixels=10_000)
+LIMITS = Limits(upload_bytes=100_000, pixels=10_000, seconds=10, seconds_per_megapixel=0, large_pixels=10_000)
 Work = Callable[[NDArray[Any], NDArray[np.bool_] | None], NDArray[Any]]
 
 

@@ -21,7 +21,7 @@ from serving.routing import Trial
 from serving.state import ModelState
 from tests.serving.bare import gateway
 
-LIMITS = Limits(upload_bytes=100_000, pixels=10_000, seconds=60, seconds_per_megapixel=0, shadow_pixels=1000)
+LIMITS = Limits(upload_bytes=100_000, pixels=10_000, seconds=60, seconds_per_megapixel=0, large_pixels=1000)
 
 
 class Models:
