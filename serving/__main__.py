@@ -69,14 +69,8 @@ def main() -> None:
                 serve.start(http_options=behind)
                 run.main(["--name", NAME, "serving.app:build", *words], prog_name="python -m serving")
             else:
-                _run(
-                    config
-                    | {
-                        "http_options": behind.model_dump(
-                            include=set(config.get("http_options", {})) | {"host", "port"}
-                        )
-                    }
-                )
+                options = config.get("http_options", {}) | {"host": behind.host, "port": behind.port}
+                _run(config | {"http_options": options})
     except (front.FrontError, edge.Exposed) as error:
         sys.exit(f"python -m serving: {error}")
 

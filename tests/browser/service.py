@@ -33,7 +33,7 @@ from serving.routing import Trial
 from serving.state import ModelState
 
 SIZE = 64
-LIMITS = Limits(upload_bytes=4_000_000, pixels=2_000_000, seconds=60, seconds_per_megapixel=30, shadow_pixels=0)
+LIMITS = Limits(upload_bytes=4_000_000, pixels=2_000_000, seconds=60, seconds_per_megapixel=30, large_pixels=0)
 ALBUMS = AlbumLimits(
     photographs=20,
     zip_bytes=4_000_000,
