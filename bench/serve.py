@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the service beside its limit and a plain server.")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of one measurement")
-    parser.add_argument("--threads", type=int, default=0, help="of each model replica; 0: half of the cores")
+    parser.add_argument("--threads", type=int, default=0, help="of each model replica; 0: all cores")
     parser.add_argument("--engine", default="auto", help="how the service computes; eager is the plain server's way")
     arguments = parser.parse_args()
     photographs = [jpeg(painted(seed), (SIDE, SIDE)) for seed in range(8)]

@@ -27,6 +27,8 @@ for setting, value in {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     # Linux lets nobody bind a port for a minute after its connections have ended; Serve gives up one that it cannot.
     "RAY_SERVE_PORT_QUARANTINE_S": "61",
+    # A thread that waits for the others of its model leaves its core to the other models at once.
+    "OMP_WAIT_POLICY": "PASSIVE",
     # Where Serve's proxy is what answers, a dead one is noticed in seconds.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",

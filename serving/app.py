@@ -60,7 +60,7 @@ class AppArgs(BaseModel):
     batch_photographs: Annotated[int, Field(ge=1, description="Photographs of like size in one batch")] = 8
     batch_wait_seconds: Annotated[float, Field(ge=0, description="An idle model waits for a second one")] = 0.01
     large_pixels: Annotated[int, Field(ge=1, description="A photograph of more is worked on alone")] = 4_000_000
-    threads: Annotated[int, Field(ge=0, description="Of each model replica; 0: half of its machine's cores")] = 0
+    threads: Annotated[int, Field(ge=0, description="Of each model replica; 0: all cores of its machine")] = 0
     engine: Annotated[Choice, Field(description="auto: the fastest that is right, measured at load")] = "auto"
     replica_memory_bytes: Annotated[
         int, Field(ge=1, description="What one photograph's work may take in a replica")

@@ -43,7 +43,7 @@ class Following:
 class Machine:
     """What a replica may use."""
 
-    threads: int  # 0: half of the cores: a restorer and a colorizer work side by side
+    threads: int  # 0: all cores
     engine: Choice
     memory_bytes: int
 
@@ -52,7 +52,7 @@ class ModelDeployment:
     """One task's model, as the registry's alias names it, answering in batches; other versions where asked for."""
 
     def __init__(self, task: Task, following: Following, batching: Batching, machine: Machine) -> None:
-        torch.set_num_threads(machine.threads or max(1, len(os.sched_getaffinity(0)) // 2))
+        torch.set_num_threads(machine.threads or len(os.sched_getaffinity(0)))
         self._task = task
         self._loader = Loader(task, Registry(following.registry, following.cache), machine.engine)
         self._follower = Follower(self._loader, following.alias, following.seconds)

@@ -4,13 +4,16 @@
                                   "height": 2000, "width": 2000, "depth": "uint8", "masked": false}'
 
 prints JSON: bytes `estimated` and `taken` beside photograph and mask, the whole process's `peak`, and `seconds`, by the
-clock and of its processors; `threads` may say how many it has.
+clock and of its processors; `threads` may say how many it has. More arguments are more scans and more lines, one scan
+after the other, each in a process that is forked for it: their peaks leave out what the libraries' files take.
 """
 
 import json
 import re
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +53,16 @@ def scan(height: int, width: int, depth: str) -> NDArray[Any]:
     return np.repeat(tile[rows][:, columns][:, :, None], 3, axis=2)
 
 
-def main(given: dict[str, Any]) -> dict[str, Any]:
-    torch.set_num_threads(given.get("threads", 1))
-    config = Config(
+def asked(given: dict[str, Any]) -> Config:
+    return Config(
         given["recipe"], CATALOGUE[given["recipe"]].task, given["size"], given["network"], {}, {}, "scan-1907"
     )
+
+
+def predicted(given: dict[str, Any]) -> dict[str, Any]:
+    """What predicting takes, in a process that has done nothing else."""
+    torch.set_num_threads(given.get("threads", 1))
+    config = asked(given)
     height, width, depth = given["height"], given["width"], given["depth"]
     torch.manual_seed(0)
     predictor = Predictor(config, CATALOGUE[config.recipe].network(config.network), batch=given["batch"])
@@ -68,9 +76,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     (answer,) = predictor.predict([photo], [mask])
     seconds, worked, peak = time.perf_counter() - start, time.process_time() - worked, status("VmHWM")
     assert answer.shape == photo.shape
-    estimated = Footprint(config, given["batch"]).needed(height, width, depth, mask is not None)
     return {
-        "estimated": estimated,
         "taken": peak - before,
         "peak": peak,
         "seconds": round(seconds, 1),
@@ -78,5 +84,24 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def estimated(given: dict[str, Any]) -> int:
+    return Footprint(asked(given), given["batch"]).needed(
+        given["height"], given["width"], given["depth"], given["masked"]
+    )
+
+
+def apart(given: dict[str, Any]) -> dict[str, Any]:
+    """`predicted` in a process that is forked for it, so that what is imported is imported once."""
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        return pool.submit(predicted, given).result()
+
+
+def main(scans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # An estimate comes last: what it imports would be free memory to a process that is forked then.
+    found = [apart(given) for given in scans] if len(scans) > 1 else [predicted(scans[0])]
+    return [{"estimated": estimated(given)} | taken for given, taken in zip(scans, found, strict=True)]
+
+
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    for line in main([json.loads(argument) for argument in sys.argv[1:]]):
+        print(json.dumps(line))

@@ -1,6 +1,6 @@
 """One of several workers that train a tiny recipe with DistributedDataParallel over gloo; started by test_workers.py.
 
-Arguments: rank, number of workers, a file to meet at, cases as JSON (name -> recipe, params), folder for the results.
+Arguments: rank, number of workers, a file to meet at, cases as JSON (name -> recipe, params, size), where results go.
 """
 
 import json
@@ -15,30 +15,30 @@ from torch.nn.parallel import DistributedDataParallel
 from models.catalogue import CATALOGUE
 from models.recipe import Batch, Setting
 
-SIZE, PHOTOGRAPHS, STEPS = 128, 4, 2
+PHOTOGRAPHS, STEPS = 4, 2
 
 
-def share(rank: int, world: int, step: int) -> Batch:
+def share(rank: int, world: int, step: int, size: int) -> Batch:
     generator = torch.Generator().manual_seed(step)
-    clean = torch.rand(PHOTOGRAPHS, 3, SIZE // 16, SIZE // 16, generator=generator)
-    clean = torch.nn.functional.interpolate(clean, SIZE)
+    clean = torch.rand(PHOTOGRAPHS, 3, size // 16, size // 16, generator=generator)
+    clean = torch.nn.functional.interpolate(clean, size)
     labels = (torch.rand(PHOTOGRAPHS, 3, generator=generator) > 0.5).float()
     own = slice(rank * PHOTOGRAPHS // world, (rank + 1) * PHOTOGRAPHS // world)
-    mask = torch.zeros(PHOTOGRAPHS, 1, SIZE, SIZE)
+    mask = torch.zeros(PHOTOGRAPHS, 1, size, size)
     return Batch(clean=clean[own], damaged=1 - clean[own], mask=mask[own], labels=labels[own])
 
 
-def train(name: str, params: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
+def train(name: str, params: dict[str, Any], size: int, rank: int, world: int) -> dict[str, Any]:
     torch.manual_seed(0)
     entry = CATALOGUE[name]
-    recipe = entry.recipe(entry.params(**params), Setting(3, SIZE, torch.full((313,), 1 / 313)))
+    recipe = entry.recipe(entry.params(**params), Setting(3, size, torch.full((313,), 1 / 313)))
     losses: list[dict[str, float]] = []
     for phase in recipe.phases(DistributedDataParallel if world > 1 else lambda module: module):
         for step in range(STEPS):
-            found = phase.step(share(rank, world, step))
+            found = phase.step(share(rank, world, step, size))
             losses.append({f"{phase.name}/{key}": float(value) for key, value in found.items()})
         for _ in range(rank + 1):  # the last worker has more to look at: no one may wait for another
-            phase.validate(share(0, PHOTOGRAPHS, 9))
+            phase.validate(share(0, PHOTOGRAPHS, 9, size))
     state = recipe.state_dict()
     weights = {
         f"{part}.{key}": value
@@ -52,7 +52,7 @@ def train(name: str, params: dict[str, Any], rank: int, world: int) -> dict[str,
 def main(rank: int, world: int, meeting: str, cases: str, out: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
-    results = {case: train(name, params, rank, world) for case, (name, params) in json.loads(cases).items()}
+    results = {case: train(name, params, size, rank, world) for case, (name, params, size) in json.loads(cases).items()}
     torch.save(results, Path(out) / f"{rank}-of-{world}.pt")
     distributed.destroy_process_group()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,25 @@ def evaluated(recipe: str) -> dict[str, Any]:
         measured(task)
     bundles, target = evaluate.BUNDLES / recipe, evaluate.EVALUATION / recipe
     return evaluate.evaluate(recipe, Evaluate(**evaluate_section()), bundles, frozen_set, kept, target)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A folder with four photographs frozen for both tasks, baselines and an examined untrained bundle of each."""
+
+    folder: Path
+    reports: dict[str, Any]  # by recipe
+
+
+def examined(folder: Path) -> Examined:
+    """Made in the current folder, which is `folder`."""
+    prepare("coco", 4)
+    reports = {}
+    for recipe, task in (("pix2pix", Task.RESTORE), ("colorgan", Task.COLORIZE)):
+        frozen(task, photographs=4)
+        made_bundle(recipe, f"{recipe}-1")
+        reports[recipe] = evaluated(recipe)
+    return Examined(folder, reports)
 
 
 def registered(recipe: str, promote: bool = True, unproven: bool = True) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -19,6 +17,7 @@ from pipelines.freeze import FrozenSet, Pair, folder
 from pipelines.params import Evaluate
 from pipelines.stage import StageError
 from tests.pipelines import exam
+from tests.pipelines.stages import Stages
 
 
 @pytest.fixture(autouse=True)
@@ -156,12 +155,11 @@ def test_a_weights_file_that_is_missing_is_an_error_that_names_it() -> None:
         examination.open_eyes(params)
 
 
-def test_the_stage_leaves_its_numbers_for_dvc(tmp_path: Path) -> None:
+def test_the_stage_leaves_its_numbers_for_dvc(stages: Stages, tmp_path: Path) -> None:
     exam.frozen(Task.RESTORE, photographs=4)
     exam.params_file(tmp_path)
-    command = [sys.executable, "-m", "pipelines.baselines", "detect"]
-    environment = {"PYTHONPATH": str(exam.ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (done,) = stages.run("pipelines.baselines", "detect", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert "baselines@detect: 4 photographs; f1: nothing" in done.stdout
     metrics = json.loads((tmp_path / "metrics/baselines-detect.json").read_text())
     assert (

@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,6 +13,7 @@ from pipelines.packing import Row, Shards, write_manifest
 from pipelines.params import Freeze
 from pipelines.stage import StageError
 from tests.pipelines import exam
+from tests.pipelines.stages import Stages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,10 +96,11 @@ def test_a_set_that_is_not_frozen_is_an_error() -> None:
         FrozenSet.open(FROZEN / "restore")
 
 
-def test_the_stage_says_when_the_test_split_has_fewer(tmp_path: Path) -> None:
+def test_the_stage_says_when_the_test_split_has_fewer(stages: Stages, tmp_path: Path, tracking_database: Path) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    command = [sys.executable, "-m", "pipelines.freeze", "colorize"]
-    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
+    shutil.copy(tracking_database, tmp_path / "mlflow.db")
+    (done,) = stages.run("pipelines.freeze", "colorize", folder=tmp_path, MLFLOW_TRACKING_URI="")
+    assert done.returncode == 0, done.stderr
     assert "6 photographs of 64 px, all that the test split has; freeze.colorize.photographs asks for" in done.stdout
     report = json.loads((tmp_path / "build/frozen/colorize/report.json").read_text())
     assert report["photographs"] == 6

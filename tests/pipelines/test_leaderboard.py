@@ -2,8 +2,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,8 +20,8 @@ from pipelines.freeze import FROZEN, FrozenSet
 from pipelines.stage import StageError
 from pipelines.versions import GATE_TAG, METRICS_TAG
 from tests.pipelines import exam
+from tests.pipelines.stages import Stages
 
-ROOT = Path(__file__).resolve().parents[2]
 JUDGE = "lpips_mobilenet"
 PROTOCOL = "p" * 64
 
@@ -225,16 +223,13 @@ def test_colourfulness_is_best_near_nought() -> None:
     assert column.written({column.name: 4.04}) == "+4.0"
 
 
-def test_the_stage_leaves_both_files_and_mlflow_has_them(frozen: FrozenSet, tmp_path: Path) -> None:
+def test_the_stage_leaves_both_files_and_mlflow_has_them(stages: Stages, frozen: FrozenSet, tmp_path: Path) -> None:
     added("good", frozen, {JUDGE: 0.1})
     kept = BASELINES / Task.COLORIZE
     kept.mkdir(parents=True)
     whole = basis(frozen)
     (kept / "report.json").write_text(json.dumps(vars(whole)), encoding="utf-8")
-    command = [sys.executable, "-m", "pipelines.leaderboard", "colorize"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    (asked,) = stages.run("pipelines.leaderboard", "colorize", folder=tmp_path)
     assert asked.returncode == 0, asked.stderr
     assert "leaderboard@colorize: 1 versions ranked, 0 not" in asked.stdout
     files = sorted(path.name for path in (leaderboard.LEADERBOARDS / "colorize").iterdir())

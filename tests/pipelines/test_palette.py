@@ -1,9 +1,6 @@
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +15,8 @@ from pipelines.palette import PALETTES, draw, load_palette, measure
 from pipelines.photos import data_hashes
 from pipelines.stage import StageError
 from tests.pipelines import exam
+from tests.pipelines.stages import Stages
 
-ROOT = Path(__file__).resolve().parents[2]
-STAGE = """
-import sys
-from models import colorful
-from models.catalogue import CATALOGUE, Entry
-from models.task import Task
-CATALOGUE["colorful"] = Entry(
-    Task.COLORIZE, colorful.ColorfulParams, colorful.Colorful, lambda k: colorful.network(**k), palette=True
-)
-from pipelines.palette import main
-sys.argv = ["palette", "colorful"]
-main()
-"""
 PARAMS = """
 colorful:
   data: [coco]
@@ -151,14 +136,16 @@ def test_a_palette_of_one_colour_can_be_drawn() -> None:
     draw(np.eye(313)[7])
 
 
-def test_the_stage_reads_its_sets_from_the_recipes_section(tmp_path: Path) -> None:
+def test_the_stage_reads_its_sets_from_the_recipes_section(
+    stages: Stages, tmp_path: Path, tracking_database: Path
+) -> None:
     (tmp_path / "params.yaml").write_text(PARAMS)
-    command = [sys.executable, "-c", STAGE]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    shutil.copy(tracking_database, tmp_path / "mlflow.db")
+    (done,) = stages.run("pipelines.palette", "colorful", folder=tmp_path, MLFLOW_TRACKING_URI="")
+    assert done.returncode == 0, done.stderr
     assert "palette@colorful: 5 photographs," in done.stdout
     assert sorted(path.name for path in TARGET.iterdir()) == ["palette.npy", "palette.png", "report.json"]
     shutil.rmtree(exam.PREPARED)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    (done,) = stages.run("pipelines.palette", "colorful", folder=tmp_path, MLFLOW_TRACKING_URI="")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("palette@colorful: build/prepared/coco holds no prepared")

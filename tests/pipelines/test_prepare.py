@@ -4,8 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from PIL import Image
 
 from pipelines.params import Prepare, prepare_params
 from pipelines.photos import Photographs
-from pipelines.prepare import drawn, prepare, split_of
-from pipelines.sources import Source, more
+from pipelines.prepare import drawn, listed, prepare, split_of
+from pipelines.sources import Source
 from pipelines.stage import StageError
+from tests.pipelines.stages import Stages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,10 +54,10 @@ def raw_folder(data: Path, count: int) -> Path:
     return data
 
 
-def made(data: Path, target: Path, params: Prepare = PARAMS) -> list[dict[str, Any]]:
-    """Prepares `more`; the rows of the manifest."""
+def made(data: Path, target: Path, params: Prepare = PARAMS, name: str = "more") -> list[dict[str, Any]]:
+    """Prepares a set; the rows of the manifest."""
     target.mkdir()
-    prepare("more", params, more(data), target)
+    prepare(name, params, listed(name, data), target)
     rows: list[dict[str, Any]] = pq.read_table(target / "manifest.parquet").to_pylist()
     return rows
 
@@ -194,15 +194,18 @@ def test_splits_take_their_shares() -> None:
     assert {split_of(sha256, 0.0, 0.0) for sha256 in hashes} == {"train"}
 
 
-def run(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
-    """The stage as DVC runs it."""
-    command = [sys.executable, "-m", "pipelines.prepare", name]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+Run = Callable[[str], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
+def run(workplace: Path, stages: Stages) -> Run:
+    """The stage as DVC runs it."""
+    return lambda name: stages.run("pipelines.prepare", name, folder=workplace)[0]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, tracking_database: Path) -> Path:
+    shutil.copy(tracking_database, tmp_path / "mlflow.db")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for name in ("more", "old", "pairs"):
         params["prepare"][name] |= {"photographs": 10, "size": 32, "smallest": 40}
@@ -211,10 +214,10 @@ def workplace(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("_ray")
-def test_the_stage_from_the_command_line_gives_the_same_bytes(workplace: Path) -> None:
+def test_the_stage_from_the_command_line_gives_the_same_bytes(workplace: Path, run: Run) -> None:
     raw_folder(workplace / "elsewhere", 14)
     (workplace / "data").symlink_to("elsewhere")
-    done = run(workplace, "more")
+    done = run("more")
     assert done.returncode == 0, done.stderr
     assert "prepare@more: 10 of 10 photographs kept; left out: none" in done.stderr
     made(workplace / "data", workplace / "out", prepare_params("more", workplace / "params.yaml"))
@@ -223,14 +226,17 @@ def test_the_stage_from_the_command_line_gives_the_same_bytes(workplace: Path) -
     assert {"manifest.parquet", "report.json", "shard-00000.arrow"} <= written.keys()
 
 
-def test_more_that_is_absent_leaves_an_empty_folder(workplace: Path) -> None:
-    done = run(workplace, "more")
+def test_more_that_is_absent_leaves_an_empty_folder(workplace: Path, run: Run) -> None:
+    done = run("more")
     assert done.returncode == 0
     assert done.stderr == "prepare@more: data/more is absent or empty; nothing is prepared\n"
     assert [path.name for path in (workplace / "build/prepared/more").iterdir()] == ["report.json"]
 
 
-def test_pairs_of_ones_own_and_pairs_made_of_edges(workplace: Path) -> None:
+@pytest.mark.usefixtures("_ray")
+def test_pairs_of_ones_own_and_pairs_made_of_edges(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)  # params.yaml says what pairs are made of
+    params = prepare_params("pairs")
     own, photographs = workplace / "data/pairs", workplace / "data/imagenet/train/n01"
     for folder in (own / "A", own / "B", photographs):
         folder.mkdir(parents=True)
@@ -238,22 +244,22 @@ def test_pairs_of_ones_own_and_pairs_made_of_edges(workplace: Path) -> None:
         (photographs / f"{seed}.jpg").write_bytes(photo(seed))
         (own / f"A/{seed}.jpg").write_bytes(photo(100 + seed))
         (own / f"B/{seed}.jpg").write_bytes(photo(200 + seed))
-    assert run(workplace, "pairs").returncode == 0
-    prepared = Photographs.open([workplace / "build/prepared/pairs"], "train")
+    made(workplace / "data", workplace / "own", params, "pairs")
+    prepared = Photographs.open([workplace / "own"], "train")
     seed = int(Path(prepared.source(0)).stem)
     for picture, raw in ((prepared.photo(0), photo(200 + seed)), (prepared.given(0), photo(100 + seed))):
         with Image.open(io.BytesIO(raw)) as opened:
             middle = np.asarray(opened.crop((8, 0, 56, 48)).resize((32, 32), Image.Resampling.LANCZOS), np.float32)
         assert np.abs(picture - middle).mean() < 4
     shutil.rmtree(own)
-    assert run(workplace, "pairs").returncode == 0
-    made_of_edges = Photographs.open([workplace / "build/prepared/pairs"], "train")
+    made(workplace / "data", workplace / "edges", params, "pairs")
+    made_of_edges = Photographs.open([workplace / "edges"], "train")
     assert made_of_edges.source(0).startswith("imagenet/train/n01/")
     assert set(np.unique(made_of_edges.given(0))) <= {0, 255}
 
 
-def test_a_wrong_layout_is_one_line(workplace: Path) -> None:
-    done = run(workplace, "imagenet")
+def test_a_wrong_layout_is_one_line(run: Run) -> None:
+    done = run("imagenet")
     assert done.returncode == 1
     assert done.stderr.startswith("prepare@imagenet: data/imagenet/train holds no photographs")
     assert done.stderr.count("\n") == 1

@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +8,14 @@ from mlflow import MlflowClient
 
 from models import bundle
 from models.catalogue import CATALOGUE
+from models.task import Task
 from pipelines import evaluate, tracking
+from pipelines.baselines import BASELINES
+from pipelines.freeze import FrozenSet, folder
 from pipelines.stage import StageError
 from pipelines.versions import Registry
 from tests.pipelines import exam
+from tests.pipelines.stages import Stages
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +31,21 @@ def workplace(tmp_path: Path, tracking_database: Path, monkeypatch: pytest.Monke
 WORSE, NOTHING, GOOD, BETTER, BEST = 9.0, 1.0, 1.4, 1.7, 2.0
 
 
-def examined(gain: float, recipe: str = "gain") -> None:
-    """Makes and examines the bundle that multiplies by `gain`."""
+# What examining left: frozen set, recipe and gain -> every file's content.
+KEPT: dict[tuple[str, str, float], dict[Path, bytes]] = {}
+
+
+def examine(gain: float, recipe: str = "gain") -> None:
+    """Makes and examines the bundle that multiplies by `gain`; the same one on the same photographs only once."""
     exam.gain_bundle(gain, recipe)
-    exam.evaluated(recipe)
+    key = (FrozenSet.open(folder(Task.RESTORE)).sha256, recipe, gain)
+    if key not in KEPT:
+        exam.evaluated(recipe)
+        made = (evaluate.EVALUATION / recipe, BASELINES / Task.RESTORE)
+        KEPT[key] = {path: path.read_bytes() for of in made for path in of.rglob("*") if path.is_file()}
+    for path, content in KEPT[key].items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def champion() -> int:
@@ -47,7 +60,7 @@ def versions() -> int:
 
 def test_the_first_version_is_champion_and_carries_its_lineage() -> None:
     Path("data.dvc").write_text("outs:\n- md5: 0123abcd.dir\n  path: data\n", encoding="utf-8")
-    examined(GOOD)
+    examine(GOOD)
     report = exam.registered("gain", promote=False)
     assert (report["model"], report["version"], report["aliases"]) == ("restorer", 1, ["challenger", "champion"])
     assert "there was none" in report["verdict"]
@@ -63,7 +76,7 @@ def test_the_first_version_is_champion_and_carries_its_lineage() -> None:
 
 
 def test_the_same_bundle_makes_no_second_version() -> None:
-    examined(GOOD)
+    examine(GOOD)
     first = exam.registered("gain")
     second = exam.registered("gain")
     assert versions() == 1
@@ -72,7 +85,7 @@ def test_the_same_bundle_makes_no_second_version() -> None:
 
 
 def test_a_bundle_trained_without_mlflow_gets_a_run() -> None:
-    examined(GOOD)
+    examine(GOOD)
     exam.registered("gain")
     run_id = tracking.find_run("gain-1.4")
     assert run_id is not None
@@ -84,7 +97,7 @@ def test_a_bundle_trained_without_mlflow_gets_a_run() -> None:
 
 
 def test_a_run_that_a_killed_registration_left_running_is_completed() -> None:
-    examined(GOOD)
+    examine(GOOD)
     run_id = tracking.start_or_continue("gain-1.4", {"autochrome.stage": "register"})
     exam.registered("gain")
     run = MlflowClient(tracking.address()).get_run(run_id)
@@ -93,7 +106,7 @@ def test_a_run_that_a_killed_registration_left_running_is_completed() -> None:
 
 
 def test_the_run_of_the_training_is_used_and_its_status_is_left_alone() -> None:
-    examined(GOOD)
+    examine(GOOD)
     tags = {"autochrome.stage": "train", "autochrome.git_commit": "c0ffee", "autochrome.params_hash": "p"}
     run_id = tracking.start_or_continue("gain-1.4", tags | {"autochrome.data": "{}", "autochrome.recipe": "gain"})
     client = MlflowClient(tracking.address())
@@ -108,7 +121,7 @@ def test_the_run_of_the_training_is_used_and_its_status_is_left_alone() -> None:
 def test_a_better_version_is_promoted_and_a_worse_one_is_not() -> None:
     reports = []
     for gain in (BETTER, GOOD, BEST):
-        examined(gain)
+        examine(gain)
         reports.append(exam.registered("gain", unproven=False))
     assert [one["version"] for one in reports] == [1, 2, 3]
     assert reports[1]["aliases"] == ["challenger"]
@@ -129,7 +142,7 @@ def test_a_better_version_is_promoted_and_a_worse_one_is_not() -> None:
 
 
 def test_the_verdict_stands_on_the_version_and_among_its_runs_files(tmp_path: Path) -> None:
-    examined(GOOD)
+    examine(GOOD)
     report = exam.registered("gain")
     client = MlflowClient(tracking.address())
     version = client.get_model_version("restorer", "1")
@@ -145,7 +158,7 @@ def test_the_verdict_stands_on_the_version_and_among_its_runs_files(tmp_path: Pa
 
 
 def test_a_first_version_that_is_no_better_than_nothing_is_champion_only_if_it_may() -> None:
-    examined(WORSE)
+    examine(WORSE)
     report = exam.registered("gain", unproven=False)
     assert report["aliases"] == ["challenger"]
     assert "not better than damaged" in report["verdict"]
@@ -159,9 +172,9 @@ def test_a_first_version_that_is_no_better_than_nothing_is_champion_only_if_it_m
 
 def test_better_than_the_champion_is_not_enough() -> None:
     exam.darkened(left=0.8)
-    examined(WORSE)
+    examine(WORSE)
     exam.registered("gain")
-    examined(NOTHING)
+    examine(NOTHING)
     report = exam.registered("gain")
     assert "not better than damaged" in report["verdict"]
     assert ", better than champion restorer/1" in report["verdict"]
@@ -170,28 +183,28 @@ def test_better_than_the_champion_is_not_enough() -> None:
 
 def test_what_learns_nothing_need_not_beat_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CATALOGUE, "plain", dataclasses.replace(exam.GAIN, learns=False))
-    examined(GOOD, "plain")
+    examine(GOOD, "plain")
     report = exam.registered("plain", unproven=False)
     assert [one["name"] for one in report["gate"]["against"]] == ["damaged"]
     assert report["aliases"] == ["challenger", "champion"]
 
 
 def test_promote_holds_a_better_version_back() -> None:
-    examined(GOOD)
+    examine(GOOD)
     exam.registered("gain")
-    examined(BEST)
+    examine(BEST)
     assert "register.promote is false, though it is better" in exam.registered("gain", promote=False)["verdict"]
     assert champion() == 1
 
 
 def test_the_champion_is_examined_anew_when_the_frozen_set_changed() -> None:
-    examined(GOOD)
+    examine(GOOD)
     old = exam.registered("gain")["gate"]["distance"]
     exam.darkened(left=0.45)
     exam.gain_bundle(GOOD)
     lpips = exam.evaluated("gain")["metrics"]["lpips_mobilenet_v2_random"]
     assert lpips != pytest.approx(old, abs=1e-4)
-    examined(BEST)
+    examine(BEST)
     report = exam.registered("gain")
     assert report["gate"]["against"][3]["distance"] == pytest.approx(lpips, abs=1e-5)
     assert champion() == 2
@@ -199,9 +212,9 @@ def test_the_champion_is_examined_anew_when_the_frozen_set_changed() -> None:
 
 def test_a_champion_that_was_examined_here_is_not_examined_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CATALOGUE, "other", exam.GAIN)
-    examined(GOOD, "other")
+    examine(GOOD, "other")
     exam.registered("other")
-    examined(BEST)
+    examine(BEST)
 
     def fetched(*args: object) -> None:
         pytest.fail("the champion's bundle was fetched")
@@ -212,7 +225,7 @@ def test_a_champion_that_was_examined_here_is_not_examined_again(monkeypatch: py
 
 def test_the_champions_verdict_keeps_the_rival_that_it_beat() -> None:
     for gain in (GOOD, BEST):
-        examined(gain)
+        examine(gain)
         made = exam.registered("gain")["gate"]
     again = exam.registered("gain")
     assert "champion already" in again["verdict"]
@@ -221,7 +234,7 @@ def test_the_champions_verdict_keeps_the_rival_that_it_beat() -> None:
 
 @pytest.mark.parametrize("broken", ["gone", "changed"])
 def test_a_champion_that_cannot_be_examined_is_not_replaced(broken: str, tmp_path: Path) -> None:
-    examined(GOOD)
+    examine(GOOD)
     exam.registered("gain")
     registry = Registry("restorer")
     version = registry.under("champion")
@@ -231,14 +244,14 @@ def test_a_champion_that_cannot_be_examined_is_not_replaced(broken: str, tmp_pat
     else:
         source = MlflowClient(tracking.address()).get_model_version_download_uri("restorer", "1")
         shutil.rmtree(Path(source.removeprefix("file://")))
-    examined(BEST)
+    examine(BEST)
     assert "restorer/1 cannot be examined" in exam.registered("gain")["verdict"]
     assert champion() == 1
 
 
 def test_a_rollback_by_hand_is_not_undone() -> None:
     for gain in (GOOD, BEST):
-        examined(gain)
+        examine(gain)
         exam.registered("gain")
     assert champion() == 2
     registry = Registry("restorer")
@@ -253,9 +266,9 @@ def test_a_rollback_by_hand_is_not_undone() -> None:
 
 def test_registering_an_older_bundle_again_leaves_the_challenger() -> None:
     for gain in (GOOD, BEST):
-        examined(gain)
+        examine(gain)
         exam.registered("gain")
-    examined(GOOD)
+    examine(GOOD)
     assert exam.registered("gain")["version"] == 1
     challenger = Registry("restorer").under("challenger")
     assert challenger is not None
@@ -264,7 +277,7 @@ def test_registering_an_older_bundle_again_leaves_the_challenger() -> None:
 
 @pytest.mark.parametrize("method", ["create_model_version", "set_registered_model_alias", "set_model_version_tag"])
 def test_a_rerun_heals_what_a_killed_one_left(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    examined(GOOD)
+    examine(GOOD)
 
     def killed(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
@@ -285,7 +298,7 @@ def test_a_rerun_heals_what_a_killed_one_left(method: str, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("what", ["bundle", "frozen"])
 def test_an_evaluation_of_something_else_is_refused(what: str) -> None:
-    examined(GOOD)
+    examine(GOOD)
     if what == "bundle":
         exam.gain_bundle(BEST)
     else:
@@ -294,18 +307,13 @@ def test_an_evaluation_of_something_else_is_refused(what: str) -> None:
         exam.registered("gain")
 
 
-def test_two_processes_at_once_make_one_version(tmp_path: Path) -> None:
-    exam.made_bundle("pix2pix", "pix2pix-0")
-    exam.evaluated("pix2pix")
+def test_two_processes_at_once_make_one_version(stages: Stages, examined: exam.Examined, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "build")
+    shutil.copytree(examined.folder / "build", tmp_path / "build")
     exam.params_file(tmp_path)
-    command = [sys.executable, "-m", "pipelines.register", "pix2pix"]
-    environment = {"PYTHONPATH": str(exam.ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    both = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    said = [process.communicate() for process in both]
-    codes = sorted(process.returncode for process in both)
+    both = stages.run("pipelines.register", "pix2pix", folder=tmp_path, times=2)
+    said = [(done.stdout, done.stderr) for done in both]
+    codes = sorted(done.returncode for done in both)
     assert codes in ([0, 0], [0, 1]), said
     assert versions() == 1
     report = json.loads((tmp_path / "build/registered/restore/pix2pix.json").read_text())

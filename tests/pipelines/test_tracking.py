@@ -246,7 +246,8 @@ def test_dvc_itself_makes_one_family_a_repro(
         f"  b:\n    cmd: time {command} b\n    deps: [a]\n    outs: [b]\n  c:\n    cmd: {command} b\n    deps: [b]\n",
         encoding="utf-8",
     )
-    assert dvc(tmp_path, "init", "--no-scm", "-q") == 0
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", encoding="utf-8")  # as `dvc init` does
     assert dvc(tmp_path, "repro", "-q", "b") == 0
     assert dvc(tmp_path, "repro", "-q", "c") != 0
     runs = {run.info.run_id: run for run in all_runs(client)}
