@@ -98,13 +98,15 @@ def test_a_killed_repro_leaves_no_process_and_its_rerun_the_same_files(
 
 def _kill_repro(clone: Clone, log: Path, stage: str, after: str) -> None:
     """Kill -9 `dvc repro` in the middle of a stage and see that everything it started is gone."""
-    repro = clone.start("dvc repro", log)
+    repro = clone.start(f"dvc repro {stage}", log)
     running = f"Running stage '{stage}'"
-    wait_until(lambda: running in log.read_text() or repro.poll() is not None, 300, running)
-    wait_until(lambda: _anything_under(clone.root / after), 120, f"{stage} to write under {after}")
-    assert repro.poll() is None, log.read_text()[-4000:]
-    os.kill(repro.pid, signal.SIGKILL)
-    repro.wait()
+    try:
+        wait_until(lambda: running in log.read_text() or repro.poll() is not None, 300, running)
+        wait_until(lambda: _anything_under(clone.root / after), 120, f"{stage} to write under {after}")
+        assert repro.poll() is None, log.read_text()[-4000:]
+    finally:
+        os.kill(repro.pid, signal.SIGKILL)
+        repro.wait()
     wait_until(lambda: not clone.processes(), 120, f"no process in the clone; there are {clone.processes()}")
 
 
