@@ -59,8 +59,8 @@ def main() -> None:
     config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
     http = HTTPOptions(**config.get("http_options", {}))
     try:
-        applications = config.get("applications", [{}])
-        for application in applications if file else ():
+        applications = config.get("applications", [])
+        for application in applications:
             edge.refuse_exposure(application.get("args", {}).get("keys"), http.host)
         with _front(http, len(applications)) as behind:
             # A Ray of its own, which ends with it. It takes SIGTERM for itself: ours must be set after it.

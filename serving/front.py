@@ -94,8 +94,10 @@ class _Keeper(threading.Thread):
 
     def run(self) -> None:
         while not self._ending.is_set():
-            # The preexec runs before any other thread of this program would matter: it makes one system call.
+            # Between fork and exec only a system call is made: what other threads hold does not matter.
             self._process = subprocess.Popen(self._command, preexec_fn=_end_with_parent, start_new_session=True)
+            if self._ending.is_set():  # `end` did not see this one
+                self._process.kill()
             code = self._process.wait()
             if not self._ending.wait(_PAUSE):
                 print(f"the front ended with {code}; another one takes its place", file=sys.stderr)

@@ -47,7 +47,7 @@ def gone(process: psutil.Process) -> bool:
 
 
 def test_a_killed_replica_costs_clean_503s_and_is_replaced(running: Service) -> None:
-    """What it had begun is told to come again; what was still on its way there waits for the next one."""
+    """What was in it waits for the next one, or is told to come again."""
     with asking(running, ["/v1/revive"] * 8) as clients:
         clients.wait_for(lambda answer: answer.kind == "200")
         killed = process_of(running, Task.RESTORE.model)

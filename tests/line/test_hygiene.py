@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,7 +103,7 @@ def _kill_repro(clone: Clone, log: Path, stage: str, after: str) -> None:
         wait_until(lambda: _anything_under(clone.root / after), 120, f"{stage} to write under {after}")
         assert repro.poll() is None, log.read_text()[-4000:]
     finally:
-        os.kill(repro.pid, signal.SIGKILL)
+        repro.kill()
         repro.wait()
     wait_until(lambda: not clone.processes(), 120, f"no process in the clone; there are {clone.processes()}")
 
